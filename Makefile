@@ -1,0 +1,74 @@
+# One entry for people and for CI. `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+ENGINE ?= llamacpp
+DEMO := $(BIN)/python -m localcluster.demo
+STAMP := $(VENV)/.ready-$(shell cat requirements-dev.lock pyproject.toml | sha256sum | cut -c1-16)
+
+.PHONY: help setup system test test-unit test-integration test-e2e lint format lock generate demo demo-down images bench charts clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with everything the project needs, console scripts included
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet requirements-dev.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable . uv==$(UV_VERSION)
+	@rm -f $(VENV)/.ready-* && touch $@
+
+system: setup ## install the system packages the local cluster needs (root, apt) where they are missing
+	@$(BIN)/python -m localcluster.requirements --install
+
+test: setup system ## run all tests: unit, integration (real API server), conformance, e2e (real kubelets)
+	@$(BIN)/python -m pytest tests
+
+test-unit: setup ## run the unit tests alone: seconds, no root
+	@$(BIN)/python -m pytest tests/unit
+
+test-integration: setup ## run the tests against a real kube-apiserver: no root
+	@$(BIN)/python -m pytest tests/integration tests/conformance
+
+test-e2e: setup system ## run the tests on the local cluster: root
+	@$(BIN)/python -m pytest tests/e2e
+
+lint: setup ## ruff, mypy --strict, import contracts, generated files up to date
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --config .importlinter
+	@$(BIN)/python -m apis.generate --check
+
+format: setup ## format and mend what ruff can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+generate: setup ## write the CRDs from the models, and copy them into the charts
+	@$(BIN)/python -m apis.generate
+
+lock: setup ## resolve the locks anew, one per role, without registry addresses
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --group dev pyproject.toml -o requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate pyproject.toml -o images/controllers/requirements.lock
+
+demo: setup system ## the main job on this machine: cluster, charts, Workspace, node, model, answer (ENGINE=llamacpp|vllm)
+	@$(DEMO) up --engine $(ENGINE)
+
+demo-down: setup ## delete the Workspace, see node and claim go, take the cluster down
+	@$(DEMO) down
+
+images: setup system ## build the images into the cache
+	@$(BIN)/python -m localcluster images build
+
+bench: setup ## measure, and print the figures with their targets
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean: ## remove the environment; caches outside the tree stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
