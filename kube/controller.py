@@ -1,0 +1,241 @@
+"""Run reconcilers: which object when, how often again, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from kube import log, metrics
+from kube.clock import Clock
+from kube.errors import ConflictError, KubeError
+from kube.informer import Informer
+from kube.meta import Key
+from kube.store import Object
+from kube.transport import NETWORK_ERRORS
+from kube.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+O = TypeVar("O", bound=Object)  # noqa: E741 - a type variable
+S = TypeVar("S", bound=Object)
+O_contra = TypeVar("O_contra", contravariant=True)
+
+# Errors that say themselves what is wrong; of others the stack is wanted.
+_PLAIN = (KubeError, *NETWORK_ERRORS)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A reconcile that went well; `requeue_after` seconds it wants to look again, None never."""
+
+    requeue_after: float | None = None
+
+    @classmethod
+    def soonest(cls, waits: Iterable[float | None]) -> Result:
+        """Look again as soon as the most impatient wants to."""
+        return cls(min((wait for wait in waits if wait is not None), default=None))
+
+
+class Reconciler(Protocol[O_contra]):
+    """Makes the world as the object says. Level-triggered: it is never told what changed.
+
+    It may be called at any time and again, and must not keep what it learnt. It raises to be
+    called again after a delay; ConflictError is no failure but a sign that the cache was behind.
+    """
+
+    async def reconcile(self, obj: O_contra, /) -> Result: ...
+
+
+class Runnable(Protocol):
+    """What a manager runs once this process leads."""
+
+    name: str
+
+    async def run(self) -> None: ...
+
+    def stop(self) -> None:
+        """Take nothing new; `run` returns once what is running has ended."""
+
+
+def always(_: object) -> bool:
+    return True
+
+
+class Controller(Generic[O]):
+    """Reconciles the objects of an informer that `concerns` picks, `workers` at a time.
+
+    `backoff`: first and longest delay after a failure, seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        informer: Informer[O],
+        reconciler: Reconciler[O],
+        *,
+        concerns: Callable[[O], bool] = always,
+        workers: int = 10,
+        backoff: tuple[float, float] = (0.1, 300.0),
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self._informer = informer
+        self._reconciler = reconciler
+        self._concerns = concerns
+        self._workers = workers
+        self._clock = clock or Clock()
+        self._watched: list[tuple[Informer[Any], Callable[[Any], Iterable[Key]]]] = []
+        self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock, backoff=backoff)
+
+    def watch(self, informer: Informer[S], keys: Callable[[S], Iterable[Key]]) -> None:
+        """A change of such an object concerns the objects with these keys: those that it named
+        before the change, and those that it names after it."""
+        self._watched.append((informer, keys))
+
+    async def run(self) -> None:
+        """Reconcile everything once the caches are full, then what changes, until `stop`."""
+        for informer in (self._informer, *(informer for informer, _ in self._watched)):
+            await informer.synced.wait()
+        # No await from here to the subscription: nothing can change between look and listen.
+        changed = self._trigger(self._own)
+        for obj in self._informer.store.list():
+            changed(None, obj)
+        self._informer.subscribe(changed)
+        for informer, keys in self._watched:
+            informer.subscribe(self._trigger(keys))
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._workers):
+                group.create_task(self._work(), name=f"{self.name}-{number}")
+
+    def stop(self) -> None:
+        self.queue.shut_down()
+
+    def _own(self, obj: O) -> Iterable[Key]:
+        return (obj.metadata.key,) if self._concerns(obj) else ()
+
+    def _trigger(self, keys: Callable[[S], Iterable[Key]]) -> Callable[[S | None, S | None], None]:
+        """A subscriber that never raises: one odd object must not end everybody's informer."""
+
+        def changed(old: S | None, new: S | None) -> None:
+            for obj in (old, new):
+                if obj is None:
+                    continue
+                try:
+                    for key in keys(obj):
+                        self.queue.add(key)
+                except Exception as error:  # noqa: BLE001 - see above
+                    with log.context(controller=self.name, object=str(obj.metadata.key)):
+                        _report(self.name, error)
+
+        return changed
+
+    async def _work(self) -> None:
+        while (key := await self.queue.get()) is not None:
+            try:
+                await self._reconcile(key)
+            finally:
+                self.queue.done(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        obj = self._informer.store.get(key.name, key.namespace)
+        if obj is None or not self._concerns(obj):
+            self.queue.forget(key)
+            return
+        result = await _measured(
+            self.name, str(key), lambda: self._reconciler.reconcile(obj), self._clock
+        )
+        if result is None:
+            self.queue.add_rate_limited(key)
+            return
+        self.queue.forget(key)
+        if result.requeue_after is not None:
+            self.queue.add_after(key, result.requeue_after)
+
+
+class Singleton:
+    """A job of its own: run at the start and `every` seconds after it has ended.
+
+    After a failure it runs sooner: `backoff` seconds, doubling, and never later than `every`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        every: float,
+        work: Callable[[], Awaitable[None]],
+        *,
+        backoff: float = 1.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self._every = every
+        self._work = work
+        self._clock = clock or Clock()
+        self._queue: WorkQueue[str] = WorkQueue(name, clock=self._clock, backoff=(backoff, every))
+
+    async def run(self) -> None:
+        """Repeat the work until `stop`."""
+        self._queue.add(self.name)
+        while await self._queue.get() is not None:
+            result = await _measured(self.name, "", self._once, self._clock)
+            self._queue.done(self.name)
+            if result is None:
+                self._queue.add_rate_limited(self.name)
+            else:
+                self._queue.forget(self.name)
+                self._queue.add_after(self.name, self._every)
+
+    def stop(self) -> None:
+        self._queue.shut_down()
+
+    async def _once(self) -> Result:
+        await self._work()
+        return Result()
+
+
+async def _measured(
+    name: str, key: str, work: Callable[[], Awaitable[Result]], clock: Clock
+) -> Result | None:
+    """Run the work; None where it failed, which is then logged and counted. The one place that
+    may catch everything: whatever a reconcile raises, the others go on."""
+    started = clock.monotonic()
+    with log.context(
+        controller=name, reconcileID=str(uuid.uuid4()), **({"object": key} if key else {})
+    ):
+        result: Result | None = None
+        try:
+            result = await work()
+            outcome = "success" if result.requeue_after is None else "requeue_after"
+        except Exception as error:  # noqa: BLE001 - see above
+            outcome = "error" if _report(name, error) else "requeue"
+    metrics.RECONCILES.labels(name, outcome).inc()
+    metrics.RECONCILE_SECONDS.labels(name).observe(clock.monotonic() - started)
+    return result
+
+
+def _report(name: str, error: Exception) -> bool:
+    """Whether the error is one; a conflict only says that somebody else wrote in between."""
+    failure: Exception | None = error
+    if isinstance(error, ExceptionGroup):
+        failure = error.split(ConflictError)[1]
+    elif isinstance(error, ConflictError):
+        failure = None
+    if failure is None:
+        logger.debug("conflict, looking again: %s", log.summary(error))
+        return False
+    metrics.RECONCILE_ERRORS.labels(name).inc()
+    surprising = (
+        failure.split(_PLAIN)[1] is not None
+        if isinstance(failure, ExceptionGroup)
+        else not isinstance(failure, _PLAIN)
+    )
+    logger.error(
+        "Reconciler error: %s",
+        log.summary(failure),
+        exc_info=error if surprising else None,
+    )
+    return True
