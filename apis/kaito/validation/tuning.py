@@ -1,0 +1,222 @@
+"""Rules on fine-tuning."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from apis import container
+from apis.errors import Errors, FieldError, did_you_mean, one_of
+from apis.kaito import messages
+from apis.kaito.v1beta1.workspace import DataDestination, DataSource, TuningSpec, Workspace
+from apis.kaito.validation.facts import Facts
+from apis.kaito.validation.inference import preset_name
+from apis.kaito.validation.sources import image_refusal, url_refusal
+
+METHODS = ("lora", "qlora")
+SECTIONS = (
+    "ModelConfig",
+    "QuantizationConfig",
+    "LoraConfig",
+    "TrainingArguments",
+    "DatasetConfig",
+    "DataCollator",
+)
+_RESULTS_ROOT = "/mnt"
+
+
+def resources(workspace: Workspace, _: Facts) -> Errors:
+    """W-C25, W-C26."""
+    if workspace.tuning is None:
+        return
+    resource = workspace.resource
+    if resource is None:
+        yield FieldError("resource", "must be set: tuning needs a node")
+        return
+    if resource.count > 1:
+        yield FieldError(
+            "resource.count", f"{resource.count} nodes cannot tune one model; only 1 can"
+        )
+    if resource.partition is not None:
+        yield FieldError("resource.partition", "cannot be used for tuning; leave it out")
+
+
+def preset(workspace: Workspace, facts: Facts) -> Errors:
+    """W-C31."""
+    if workspace.tuning is None:
+        return
+    if workspace.tuning.preset is None:
+        yield FieldError("tuning.preset", "must be set: it names the model to tune")
+    else:
+        yield from preset_name("tuning.preset.name", workspace.tuning.preset.name, facts)
+
+
+def method(workspace: Workspace, _: Facts) -> Errors:
+    """W-C27."""
+    if workspace.tuning is not None and workspace.tuning.method.lower() not in METHODS:
+        given = workspace.tuning.method
+        yield FieldError(
+            "tuning.method", f'"{given}" is not {one_of(METHODS)}{did_you_mean(given, METHODS)}'
+        )
+
+
+def config(workspace: Workspace, facts: Facts) -> Errors:
+    """W-C28. An empty name stands for our own defaults, which need no check."""
+    tuning = workspace.tuning
+    if tuning is None or not tuning.config or facts.config_map is None:
+        return
+    data = facts.config_map(tuning.config)
+    where = f'ConfigMap "{tuning.config}"'
+    if data is None:
+        yield FieldError(
+            "tuning.config",
+            f'there is no {where} in namespace "{workspace.metadata.namespace}"; create it first',
+        )
+    elif container.TUNING_CONFIG_KEY not in data:
+        yield FieldError("tuning.config", f"{where} has no key {container.TUNING_CONFIG_KEY}")
+    else:
+        for problem in _config_problems(data[container.TUNING_CONFIG_KEY], tuning):
+            yield FieldError(
+                "tuning.config", f"key {container.TUNING_CONFIG_KEY} of {where}: {problem}"
+            )
+
+
+def source(workspace: Workspace, _: Facts) -> Errors:
+    """W-C29."""
+    if workspace.tuning is None:
+        return
+    given = workspace.tuning.input
+    yield from _exactly_one(
+        "tuning.input",
+        {
+            "urls": bool(given.urls),
+            "volumeSource": given.volume_source is not None,
+            "image": bool(given.image),
+        },
+    )
+    yield from _image("tuning.input.image", given)
+    for at, url in enumerate(given.urls):
+        refusal = url_refusal(url)
+        if refusal:
+            yield FieldError(f"tuning.input.urls[{at}]", f'"{url}" {refusal}')
+
+
+def destination(workspace: Workspace, _: Facts) -> Errors:
+    """W-C30."""
+    if workspace.tuning is None:
+        return
+    given = workspace.tuning.output
+    yield from _exactly_one(
+        "tuning.output",
+        {"volumeSource": given.volume_source is not None, "image": bool(given.image)},
+    )
+    if given.image and not given.image_push_secret:
+        yield FieldError(
+            "tuning.output.imagePushSecret", "must be set with image: name the Secret to push with"
+        )
+    yield from _image("tuning.output.image", given)
+
+
+def preset_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
+    """W-U11."""
+    if old.tuning and new.tuning and old.tuning.preset != new.tuning.preset:
+        yield FieldError("tuning.preset", messages.PRESET_KEPT)
+
+
+def method_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
+    """W-U11."""
+    if old.tuning is None or new.tuning is None:
+        return
+    before, after = old.tuning.method, new.tuning.method
+    if before.lower() != after.lower():
+        yield FieldError(
+            "tuning.method",
+            f'cannot be changed from "{before}" to "{after}" after creation; create another'
+            " Workspace instead",
+        )
+
+
+def data_changed(old: Workspace, new: Workspace, _: Facts) -> Errors:
+    """W-U11. The data may be another; its name may not, for volumes are named so."""
+    if old.tuning is None or new.tuning is None:
+        return
+    if old.tuning.input.name != new.tuning.input.name:
+        yield FieldError(
+            "tuning.input.name",
+            f'cannot be changed from "{old.tuning.input.name}" to "{new.tuning.input.name}" after'
+            " creation",
+        )
+    if old.tuning.input != new.tuning.input:
+        yield from _image("tuning.input.image", new.tuning.input)
+    if old.tuning.output != new.tuning.output:
+        yield from _image("tuning.output.image", new.tuning.output)
+
+
+def _exactly_one(path: str, given: Mapping[str, bool]) -> Errors:
+    chosen = [name for name, is_set in given.items() if is_set]
+    if len(chosen) != 1:
+        names = ", ".join(given)
+        which = f"{' and '.join(chosen)} are" if chosen else "none is"
+        yield FieldError(path, f"exactly one of {names} must be set, but {which}")
+
+
+def _image(path: str, given: DataSource | DataDestination) -> Errors:
+    refusal = image_refusal(given.image) if given.image else ""
+    if refusal:
+        yield FieldError(path, f'"{given.image}" {refusal}')
+
+
+def _config_problems(text: str, tuning: TuningSpec) -> list[str]:
+    """§8.2; the sections' contents belong to the trainer, which reads them."""
+    try:
+        read = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        return [f"no YAML (line {mark.line + 1})" if mark else "no YAML"]
+    sections = read.get("training_config") if isinstance(read, dict) else None
+    if not isinstance(sections, dict):
+        return ["training_config must be a map"]
+    unknown = [
+        f'"{name}" is no section{did_you_mean(str(name), SECTIONS)};'
+        f" there are {', '.join(SECTIONS)}"
+        for name in sections
+        if name not in SECTIONS
+    ]
+    return [
+        *unknown,
+        *_quantization_problems(sections.get("QuantizationConfig"), tuning.method.lower()),
+        *_output_problems(sections.get("TrainingArguments")),
+    ]
+
+
+def _quantization_problems(section: Any, method: str) -> list[str]:
+    section = section if isinstance(section, dict) else {}
+    chosen = []
+    for key in ("load_in_4bit", "load_in_8bit"):
+        value = section.get(key)
+        if value is not None and not isinstance(value, bool):
+            return [f'QuantizationConfig.{key} "{value}" is neither true nor false']
+        if value:
+            chosen.append(key)
+    if len(chosen) > 1:
+        return ["QuantizationConfig: load_in_4bit and load_in_8bit exclude each other"]
+    if method == "lora" and chosen:
+        return [f"QuantizationConfig.{chosen[0]} must not be true for lora; use method qlora"]
+    if method == "qlora" and not chosen:
+        return ["QuantizationConfig: qlora needs load_in_4bit or load_in_8bit to be true"]
+    return []
+
+
+def _output_problems(section: Any) -> list[str]:
+    given = section.get("output_dir") if isinstance(section, dict) else None
+    if given is None:
+        return []
+    if not isinstance(given, str):
+        return [f'TrainingArguments.output_dir "{given}" is no path']
+    below = posixpath.normpath(f"{_RESULTS_ROOT}/{given.lstrip('/')}")
+    if not below.startswith(f"{_RESULTS_ROOT}/"):
+        return [f'TrainingArguments.output_dir "{given}" must lie below {_RESULTS_ROOT}']
+    return []

@@ -1,0 +1,158 @@
+"""The CRDs are those of the models, and what upstream's clients rely on is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from apis import generate
+from apis.definitions import DEFINITIONS
+
+
+def crd(name: str) -> dict[str, Any]:
+    path = generate.ROOT / "apis/crds" / name
+    loaded: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    return loaded
+
+
+def schema_of(name: str, version: str) -> dict[str, Any]:
+    found = next(each for each in crd(name)["spec"]["versions"] if each["name"] == version)
+    schema: dict[str, Any] = found["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def at(schema: dict[str, Any], path: str) -> dict[str, Any]:
+    for name in path.split("."):
+        schema = schema["items"] if name == "[]" else schema["properties"][name]
+    return schema
+
+
+def columns(name: str, version: str) -> list[str]:
+    found = next(each for each in crd(name)["spec"]["versions"] if each["name"] == version)
+    return [
+        column["name"] + ("*" if column.get("priority") else "")
+        for column in found["additionalPrinterColumns"]
+    ]
+
+
+WORKSPACES = "kaito.sh_workspaces.yaml"
+CLAIMS = "karpenter.sh_nodeclaims.yaml"
+POOLS = "karpenter.sh_nodepools.yaml"
+
+
+def test_the_files_are_what_the_models_say() -> None:
+    assert generate.stale() == [], "run `make generate`"
+
+
+def test_check_tells_of_drift_in_a_model_file_or_a_charts_copy(tmp_path: Path) -> None:
+    (tmp_path / "charts").mkdir()
+    generate.write(tmp_path)
+    assert generate.stale(tmp_path) == []
+    for place in ("apis/crds", "charts/karpenter-crds/files/crds"):
+        changed = tmp_path / place / CLAIMS
+        changed.write_text("other")
+        assert generate.stale(tmp_path) == [changed]
+        generate.write(tmp_path)
+
+
+def test_an_installed_package_has_no_charts(tmp_path: Path) -> None:
+    generate.write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["apis"]
+
+
+def test_every_definition_has_one_stored_version() -> None:
+    for definition in DEFINITIONS:
+        assert [each.storage for each in definition.versions].count(True) == 1, definition.name
+
+
+def test_workspace_names_versions_and_columns() -> None:
+    spec = crd(WORKSPACES)["spec"]
+    assert spec["scope"] == "Namespaced"
+    assert spec["names"]["shortNames"] == ["wk", "wks"]
+    assert spec["names"]["categories"] == ["workspace"]
+    assert "conversion" not in spec
+    assert [(each["name"], each["storage"]) for each in spec["versions"]] == [
+        ("v1alpha1", False),
+        ("v1beta1", True),
+    ]
+    common = ["Instance", "ResourceReady", "InferenceReady", "JobStarted", "WorkspaceSucceeded"]
+    assert columns(WORKSPACES, "v1alpha1") == [*common, "Age"]
+    assert columns(WORKSPACES, "v1beta1") == [*common, "TargetNodeCount", "State", "Age"]
+
+
+@pytest.mark.parametrize(
+    ("path", "default"),
+    [
+        ("resource.count", 1),
+        ("inference.preset.accessMode", "public"),
+        ("resource.instanceType", None),
+    ],
+)
+def test_workspace_defaults(path: str, default: object) -> None:
+    assert at(schema_of(WORKSPACES, "v1beta1"), path).get("default") == default
+
+
+def test_v1alpha1_differs_as_upstream_says() -> None:
+    old = schema_of(WORKSPACES, "v1alpha1")
+    assert at(old, "resource.instanceType")["default"] == "Standard_NC24ads_A100_v4"
+    assert "partition" not in at(old, "resource")["properties"]
+    assert "modelAccessSecret" not in at(old, "inference.preset.presetOptions")["properties"]
+    assert set(at(old, "status")["properties"]) == {"workerNodes", "conditions"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "inference.template",
+        "inference.adapters.[].source.volumeSource",
+        "tuning.input.volumeSource",
+        "tuning.output.volumeSource",
+    ],
+)
+def test_parts_of_kubernetes_are_kept_whole(path: str) -> None:
+    for version in ("v1alpha1", "v1beta1"):
+        assert at(schema_of(WORKSPACES, version), path)["x-kubernetes-preserve-unknown-fields"]
+
+
+def test_required_fields_are_upstreams() -> None:
+    workspace = schema_of(WORKSPACES, "v1beta1")
+    assert "required" not in workspace
+    assert at(workspace, "resource")["required"] == ["labelSelector"]
+    assert at(workspace, "tuning")["required"] == ["input", "output"]
+    assert at(workspace, "inference.preset")["required"] == ["name"]
+    claim = schema_of(CLAIMS, "v1")
+    assert claim["required"] == ["spec"]
+    assert at(claim, "spec")["required"] == ["nodeClassRef", "requirements"]
+
+
+def test_node_claim_is_karpenters() -> None:
+    spec = crd(CLAIMS)["spec"]
+    claim = schema_of(CLAIMS, "v1")
+    assert spec["scope"] == "Cluster"
+    assert spec["names"]["categories"] == ["karpenter"]
+    shown, wide = columns(CLAIMS, "v1")[:6], columns(CLAIMS, "v1")[6:]
+    assert shown == ["Type", "Capacity", "Zone", "Node", "Ready", "Age"]
+    assert wide == ["ImageID*", "ID*", "NodePool*", "NodeClass*", "Drifted*"]
+    assert at(claim, "spec")["x-kubernetes-validations"] == [
+        {"rule": "self == oldSelf", "message": "spec is immutable"}
+    ]
+    assert at(claim, "spec.expireAfter")["default"] == "720h"
+    assert at(claim, "status.conditions")["x-kubernetes-list-map-keys"] == ["type"]
+    assert set(at(claim, "spec.requirements.[].operator")["enum"]) >= {"Gt", "Lt", "Gte", "Lte"}
+
+
+def test_node_pool_scales_by_replicas() -> None:
+    version = crd(POOLS)["spec"]["versions"][0]
+    assert version["subresources"]["scale"] == {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.nodes",
+    }
+    assert columns(POOLS, "v1") == (
+        ["NodeClass", "Nodes", "Ready", "Age", "Weight*", "CPU*", "Memory*"]
+    )
+    pool = schema_of(POOLS, "v1")
+    assert at(pool, "spec.disruption.budgets")["default"] == [{"nodes": "10%"}]
+    assert at(pool, "spec.disruption")["default"] == {"consolidateAfter": "0s"}
