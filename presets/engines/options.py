@@ -1,0 +1,31 @@
+"""What a workspace decides about its server; what the model and the plan decide is elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apis import container
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Empty means not wanted; paths are inside the container."""
+
+    served_model_name: str = ""
+    """The `model` of requests; empty is the preset's name."""
+    port: int = container.PORT
+    weights_dir: str = ""
+    """Directory with the weights; empty downloads them from Hugging Face to `download_dir`."""
+    download_dir: str = container.WEIGHTS_DIR
+    max_model_len: int | None = None
+    """Overrules the plan's."""
+    config_file: str = ""
+    """The user's `inference_config.yaml`, read by the image; its flags win over these."""
+    adapters_dir: str = ""
+    """Each directory in it is a LoRA adapter of that name."""
+    chat_template_dir: str = "/workspace/chat_templates"
+    load_format: str = ""
+    """`runai_streamer` where the image has it; empty is the model's own."""
+    performance_mode: str = ""
+    """`interactivity` or `throughput`; `balanced` is the engine's default."""
+    disable_rate_limit: bool = False

@@ -1,0 +1,119 @@
+"""Our estimate for nodes without GPUs: weights, cache and engine must lie in one node's RAM.
+
+KAITO has no such nodes. The constants were measured with Gemma 3 270M.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from presets.fits import DEFAULT_CONTEXT, DoesNotFitError, Engine, Fit
+from presets.model import GIB, Model, kv_bytes
+
+CPU_CONTEXT = 8192
+"""Tokens at most where nobody asked for more: a CPU reads a longer prompt for minutes."""
+KV_CACHE_GIB = 1
+"""vLLM's cache on a CPU where the context asks for no more; whole GiB, as its setting is."""
+NODE_RESERVE_GIB = 0.5
+NODE_RESERVE_SHARE = 0.05
+"""What kubelet, its reserves and the agents of every node leave to nobody."""
+NODE_RESERVE_CPUS = 0.5
+
+_VLLM_BASE_GIB = 2.0
+_LLAMACPP_BASE_GIB = 0.3
+_MICRO_BATCH = 512
+_WEIGHT_EXPANSION = 1.02
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    engine: Engine
+    weights: float
+    kv_cache: float
+    base: float
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.kv_cache + self.base
+
+
+def fit(
+    model: Model,
+    memory_gib: float,
+    cpus: float,
+    context: int | None,
+    *,
+    nodes: int | None,
+    engine: Engine | None,
+) -> Fit:
+    """One node serves alone; engines cannot cut a model over the RAM of several."""
+    chosen: Engine = engine or ("llamacpp" if model.gguf_file else "vllm")
+    served = context or min(model.max_model_len, CPU_CONTEXT)
+    budget = memory_gib * (1 - NODE_RESERVE_SHARE) - NODE_RESERVE_GIB if memory_gib else math.inf
+    needed = _need(model, chosen, served)
+    if context is None and needed.total > budget:
+        served = min(served, DEFAULT_CONTEXT)
+        needed = _need(model, chosen, served)
+    if needed.total > budget:
+        raise DoesNotFitError(
+            f"{model.name} on {chosen} needs {needed.total:.1f} GiB of RAM (weights "
+            f"{needed.weights:.1f}, KV cache of {served} tokens {needed.kv_cache:.1f}, engine "
+            f"{needed.base:.1f}), but the node has {max(budget, 0):.1f} GiB to give of its "
+            f"{memory_gib:g} GiB: use an instance type with more RAM"
+            + (", or a smaller max_model_len" if served > DEFAULT_CONTEXT else "")
+        )
+    return Fit(
+        nodes=1,
+        gpus_per_node=0,
+        max_model_len=served,
+        memory_gib=math.ceil(needed.total * 100) / 100,
+        cpu=max(cpus - NODE_RESERVE_CPUS, cpus / 2),
+        engine=chosen,
+        dtype="float32" if chosen == "vllm" else "auto",
+        kv_cache_gib=round(needed.kv_cache, 2),
+    )
+
+
+def _need(model: Model, engine: Engine, context: int) -> _Need:
+    if engine == "llamacpp":
+        return _llamacpp(model, context)
+    return _vllm(model, context)
+
+
+def _llamacpp(model: Model, context: int) -> _Need:
+    """The GGUF file as it is, 16-bit keys and values, and logits of one micro batch."""
+    if not model.gguf_file:
+        raise DoesNotFitError(
+            f"{model.name} has no GGUF file that llama.cpp could load: use the vllm runtime"
+        )
+    logits = model.vocab_size * _MICRO_BATCH * 4 / GIB
+    return _Need(
+        engine="llamacpp",
+        weights=model.gguf_bytes / GIB,
+        kv_cache=_cache_gib(model, context, value_bytes=2),
+        base=_LLAMACPP_BASE_GIB + logits,
+    )
+
+
+def _vllm(model: Model, context: int) -> _Need:
+    """Four bytes a weight: bfloat16 kernels are not to be had on every CPU."""
+    if model.quantization:
+        raise DoesNotFitError(
+            f"{model.name} has {model.quantization} weights, which vLLM only runs on GPUs: use an "
+            "instance type with GPUs"
+        )
+    cache = _cache_gib(model, context, value_bytes=4)
+    return _Need(
+        engine="vllm",
+        weights=model.parameter_count * 4 * _WEIGHT_EXPANSION / GIB,
+        kv_cache=max(KV_CACHE_GIB, math.ceil(cache)),
+        base=_VLLM_BASE_GIB,
+    )
+
+
+def _cache_gib(model: Model, context: int, *, value_bytes: int) -> float:
+    """Every layer in full: neither engine saves the sliding ones reliably on a CPU."""
+    known = kv_bytes(model, layers=model.layers, value_bytes=value_bytes)
+    upstream = model.upstream_kv_bytes_per_token * value_bytes / 2
+    return (known or upstream) * context / GIB

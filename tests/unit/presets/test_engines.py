@@ -1,0 +1,259 @@
+"""Command lines of the engines: the plan's numbers, the model's quirks, the workspace's wishes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from preset_models import A10, A100, A100_X2, A100_X4, H200_X8, NO_GPU, a_llama
+
+from apis.gpu import GPU
+from presets import catalog, estimate
+from presets.engines import llamacpp, vllm
+from presets.engines.options import Options
+from presets.estimate import DoesNotFitError, Fit
+from presets.model import Model
+
+PLAIN = Options()
+
+
+def planned(preset: str, gpu: GPU, **options: Any) -> tuple[Model, Fit]:
+    model = catalog.load().get(preset)
+    return model, estimate.fit(model, gpu, **options)
+
+
+def flags_of(arguments: list[str]) -> dict[str, str]:
+    """By name; each flag once, or the later would silently win."""
+    flags = {}
+    for argument in arguments:
+        assert argument.startswith("--")
+        name, _, value = argument[2:].partition("=")
+        assert name not in flags
+        flags[name] = value
+    return flags
+
+
+def vllm_flags(preset: str, gpu: GPU, options: Options = PLAIN, **wishes: Any) -> dict[str, str]:
+    return flags_of(vllm.argv(*planned(preset, gpu, **wishes), options))
+
+
+def test_vllm_as_kaito_starts_it() -> None:
+    assert vllm.argv(*planned("phi-4-mini-instruct", A10, estimator="kaito"), PLAIN) == [
+        "--served-model-name=phi-4-mini-instruct",
+        "--port=5000",
+        "--max-model-len=auto",
+        "--dtype=bfloat16",
+        "--model=microsoft/Phi-4-mini-instruct",
+        "--download-dir=/workspace/weights",
+        "--revision=c0fb9e74abda11b496b7907a9c6c9009a7a0488f",
+        "--tokenizer-revision=c0fb9e74abda11b496b7907a9c6c9009a7a0488f",
+        "--code-revision=c0fb9e74abda11b496b7907a9c6c9009a7a0488f",
+        "--gpu-memory-utilization=0.82",
+        '--kv-events-config={"enable_kv_cache_events":true}',
+        "--compilation-config.pass_config.fuse_allreduce_rms=False",
+        "--tensor-parallel-size=1",
+        "--tool-call-parser=phi4_mini_json",
+        "--enable-auto-tool-choice",
+        "--chat-template=/workspace/chat_templates/tool-chat-phi4-mini.jinja",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("preset", "gpu", "expected"),
+    [
+        pytest.param(
+            "llama-3.1-8b-instruct", A100_X4,
+            {"tensor-parallel-size": "1", "data-parallel-size": "4",
+             "kaito-kv-cache-cpu-memory-utilization": "0"},
+            id="replicas",
+        ),
+        pytest.param(
+            "llama-3.3-70b-instruct", A100_X2,
+            {"tensor-parallel-size": "2", "pipeline-parallel-size": "2",
+             "distributed-executor-backend": "ray", "gpu-memory-utilization": "0.92"},
+            id="two nodes",
+        ),
+        pytest.param("gpt-oss-20b", A10, {"dtype": "auto"}, id="quantised"),
+        pytest.param(
+            "mistral-7b", A100,
+            {"load-format": "mistral", "config-format": "mistral", "tokenizer-mode": "mistral"},
+            id="mistral's own format",
+        ),
+        pytest.param(
+            "deepseek-v3.2", H200_X8,
+            {"tokenizer-mode": "deepseek_v32", "tool-call-parser": "deepseek_v32",
+             "reasoning-parser": "deepseek_v3",
+             "kernel-config.enable_flashinfer_autotune": "False"},
+            id="deepseek",
+        ),
+        pytest.param("glm-5.2-fp8", H200_X8, {"kv-cache-dtype": "fp8"}, id="fp8 cache"),
+        pytest.param("qwen3.5-4b", A10, {"gdn-prefill-backend": "triton"}, id="linear attention"),
+        pytest.param(
+            "minimax-m2.7", A100_X4, {"enable-expert-parallel": "", "trust-remote-code": ""},
+            id="experts dealt out",
+        ),
+    ],
+)  # fmt: skip
+def test_vllm_flags(preset: str, gpu: GPU, expected: dict[str, str]) -> None:
+    flags = vllm_flags(preset, gpu)
+    assert {name: flags.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("preset", "absent"),
+    [
+        pytest.param("phi-4-mini-instruct", "data-parallel-size", id="no replicas"),
+        pytest.param("phi-4-mini-instruct", "pipeline-parallel-size", id="no pipeline"),
+        pytest.param("phi-4-mini-instruct", "distributed-executor-backend", id="one node"),
+        pytest.param("phi-4-mini-instruct", "trust-remote-code", id="nobody's code"),
+        pytest.param("phi-4-mini-instruct", "enable-lora", id="no adapters"),
+        pytest.param("deepseek-r1-distill-llama-8b", "tokenizer-mode", id="not its teacher's"),
+        pytest.param("granite-4.1-8b", "revision", id="not pinned"),
+        pytest.param(
+            "phi-4-mini-instruct", "kaito-kv-cache-cpu-memory-utilization", id="offload as usual"
+        ),
+    ],
+)
+def test_vllm_flags_that_stay_out(preset: str, absent: str) -> None:
+    assert absent not in vllm_flags(preset, A100)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param(
+            Options(served_model_name="mine", port=5001),
+            {"served-model-name": "mine", "port": "5001"},
+            id="name and port",
+        ),
+        pytest.param(Options(max_model_len=999), {"max-model-len": "999"}, id="context"),
+        pytest.param(
+            Options(config_file="/mnt/config/inference_config.yaml"),
+            {"kaito-config-file": "/mnt/config/inference_config.yaml"},
+            id="config",
+        ),
+        pytest.param(
+            Options(adapters_dir="/mnt/adapter"),
+            {"enable-lora": "", "kaito-adapters-dir": "/mnt/adapter"},
+            id="adapters",
+        ),
+        pytest.param(
+            Options(performance_mode="throughput"), {"performance-mode": "throughput"}, id="mode"
+        ),
+        pytest.param(Options(performance_mode="balanced"), {"performance-mode": None}, id="none"),
+        pytest.param(Options(disable_rate_limit=True), {"kaito-disable-rate-limit": ""}, id="429"),
+        pytest.param(
+            Options(weights_dir="/opt/kaito/models/phi-4", load_format="runai_streamer"),
+            {"model": "/opt/kaito/models/phi-4", "download-dir": None, "revision": None,
+             "load-format": "runai_streamer"},
+            id="weights of the node",
+        ),
+    ],
+)  # fmt: skip
+def test_vllm_options(options: Options, expected: dict[str, str | None]) -> None:
+    flags = vllm_flags("phi-4", A100, options)
+    assert {name: flags.get(name) for name in expected} == expected
+
+
+def test_the_promised_context_is_the_flag() -> None:
+    model, fit = planned("llama-3.1-8b-instruct", A10)
+    assert flags_of(vllm.argv(model, fit, PLAIN))["max-model-len"] == str(fit.max_model_len)
+
+
+def test_no_adapters_for_a_model_that_takes_none() -> None:
+    flags = vllm_flags("falcon-7b", A100, Options(adapters_dir="/mnt/adapter"))
+    assert "enable-lora" not in flags
+
+
+def test_a_slice_moves_no_cache_to_the_host() -> None:
+    flags = vllm_flags("phi-4-mini-instruct", GPU(1, "NVIDIA A100", 20), mig_profile="2g.20gb")
+    assert flags["kaito-kv-cache-cpu-memory-utilization"] == "0"
+
+
+def test_vllm_on_a_cpu() -> None:
+    model, fit = planned("gemma-3-270m", NO_GPU, memory_gib=12, cpus=4, engine="vllm")
+    options = Options(weights_dir="/opt/kaito/models/gemma-3-270m")
+    assert vllm.argv(model, fit, options) == [
+        "--served-model-name=gemma-3-270m",
+        "--port=5000",
+        "--max-model-len=8192",
+        "--dtype=float32",
+        "--model=/opt/kaito/models/gemma-3-270m",
+        "--enforce-eager",
+        "--tensor-parallel-size=1",
+    ]
+    assert vllm.environment(model, fit, options) == {
+        "KAITO_PROCESSOR": "/opt/kaito/models/gemma-3-270m",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+    }
+
+
+def test_a_long_context_gets_a_larger_cache_on_a_cpu() -> None:
+    model = a_llama(2, parameters=1)
+    fit = estimate.fit(model, NO_GPU, memory_gib=64, max_model_len=8192)
+    # 8192 tokens of 262144 bytes in float32.
+    assert vllm.environment(model, fit, PLAIN)["VLLM_CPU_KVCACHE_SPACE"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("preset", "gpu", "expected"),
+    [
+        pytest.param(
+            "phi-4", A100,
+            {"VLLM_USE_DEEP_GEMM": "0", "VLLM_USE_FLASHINFER_SAMPLER": "0", "CUDA_HOME": None,
+             "KAITO_PROCESSOR": "microsoft/phi-4", "HF_HUB_OFFLINE": None},
+            id="usual",
+        ),
+        pytest.param(
+            "deepseek-v4-flash-0731", H200_X8,
+            {"VLLM_USE_DEEP_GEMM": "1", "CUDA_HOME": "/opt/kaito/cuda/129"}, id="DeepGEMM",
+        ),
+        pytest.param(
+            "mistral-small-4-119b-2603", H200_X8,
+            {"VLLM_USE_DEEP_GEMM": "0", "CUDA_HOME": "/opt/kaito/cuda/129"}, id="CUDA toolkit",
+        ),
+    ],
+)  # fmt: skip
+def test_vllm_environment(preset: str, gpu: GPU, expected: dict[str, str | None]) -> None:
+    found = vllm.environment(*planned(preset, gpu), PLAIN)
+    assert {name: found.get(name) for name in expected} == expected
+
+
+def test_llamacpp_on_a_cpu() -> None:
+    model, fit = planned("gemma-3-270m", NO_GPU, memory_gib=6, cpus=4)
+    options = Options(
+        served_model_name="tiny",
+        weights_dir="/opt/kaito/models/gemma-3-270m",
+        adapters_dir="/mnt/adapter",
+        config_file="/mnt/config/inference_config.yaml",
+    )
+    assert llamacpp.argv(model, fit, options) == [
+        "--model=/opt/kaito/models/gemma-3-270m/model.gguf",
+        "--alias=tiny",
+        "--port=5000",
+        "--ctx-size=8192",
+        "--threads=3",
+        "--kaito-adapters-dir=/mnt/adapter",
+        "--kaito-config-file=/mnt/config/inference_config.yaml",
+    ]
+    assert llamacpp.environment(model, fit, options) == {}
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads"), [pytest.param(0.5, "1", id="part of one"), pytest.param(0, None, id="?")]
+)
+def test_llamacpp_threads(cpus: float, threads: str | None) -> None:
+    model, fit = planned("gemma-3-270m", NO_GPU, cpus=cpus)
+    assert flags_of(llamacpp.argv(model, fit, PLAIN)).get("threads") == threads
+
+
+def test_llamacpp_on_a_gpu_moves_all_layers_there() -> None:
+    model, fit = planned("gemma-3-270m", A10, engine="llamacpp", memory_gib=12, cpus=4)
+    assert flags_of(llamacpp.argv(model, fit, PLAIN))["n-gpu-layers"] == "19"
+
+
+def test_llamacpp_needs_a_gguf_file() -> None:
+    model, fit = planned("phi-4", A100)
+    with pytest.raises(DoesNotFitError, match="phi-4 has no GGUF file"):
+        llamacpp.argv(model, fit, PLAIN)
