@@ -1,0 +1,35 @@
+"""The local cluster: real kubelets on this machine. Needs root; down when the tests are through."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from localcluster import paths, requirements
+from localcluster.binaries import Binaries
+from localcluster.cluster import Cluster, Settings
+from localcluster.images import by_reference
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """The default state directory: a machine has room for one cluster."""
+    if missing := requirements.missing():
+        pytest.skip("; ".join(str(item) for item in missing))
+    cache = paths.cache_directory(os.environ)
+    return Settings(cache, Binaries(cache, paths.assets_directory(os.environ)))
+
+
+@pytest.fixture(scope="session")
+def local_cluster(settings: Settings) -> Iterator[Cluster]:
+    """A cluster that is up, with the base image on every node."""
+    cluster = Cluster(settings)
+    base = by_reference([cluster.base_image()])
+    try:
+        cluster.up(base)
+        yield cluster
+    finally:
+        cluster.down()
+    assert cluster.leftovers() == []
