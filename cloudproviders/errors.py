@@ -1,0 +1,50 @@
+"""The refusals of the cloud contract: Karpenter's typed errors, and what each one sets off.
+
+    CloudError
+      NodeClaimNotFoundError       the machine does not exist: finalizers may go
+      InsufficientCapacityError    nothing can be had that fits: the claim is deleted
+      NodeClassNotReadyError       the configuration is not ready: the claim is deleted
+      CreateError(reason)          told on the Launched condition, then tried again
+      CloudUnavailableError        the cloud could not be asked: LaunchFailed, and backoff
+
+Each provider translates the errors of its vendor to these at its border.
+"""
+
+from __future__ import annotations
+
+
+class CloudError(Exception):
+    """A cloud said no in a way that the contract knows."""
+
+
+class NodeClaimNotFoundError(CloudError):
+    """The claim's machine does not exist, or no longer does."""
+
+
+class InsufficientCapacityError(CloudError):
+    """Nothing that fits the claim can be had now; another shape may do better."""
+
+
+class NodeClassNotReadyError(CloudError):
+    """The node class of the claim is missing, being deleted or not ready."""
+
+
+class CreateError(CloudError):
+    """A launch failed for a reason that the user should read on the claim."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class CloudUnavailableError(CloudError):
+    """The cloud did not answer, or failed itself (network, throttling, 5xx); transient."""
+
+
+class CloudConfigurationError(ValueError):
+    """What the operator has set cannot work; told at the start."""
+
+
+class UnknownCloudError(CloudConfigurationError):
+    """The configuration names a cloud, or a part of one, that is not built in."""

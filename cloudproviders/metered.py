@@ -1,0 +1,96 @@
+"""Metrics around a cloud: no provider measures itself.
+
+Names and labels are Karpenter's. The `error` label is the type of the refusal; empty for errors
+outside the contract.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from prometheus_client import Counter, Histogram
+
+from apis.karpenter.v1.nodeclaim import NodeClaim
+from apis.karpenter.v1.nodepool import NodePool
+from cloudproviders.errors import CloudError
+from cloudproviders.instancetype import InstanceType
+from cloudproviders.provider import CloudProvider, GroupKind, Instance, RepairPolicy
+from kube.metrics import REGISTRY
+
+DURATION_SECONDS = Histogram(
+    "karpenter_cloudprovider_duration_seconds",
+    "How long calls of the cloud provider take",
+    ["controller", "method", "provider"],
+    registry=REGISTRY,
+)
+ERRORS = Counter(
+    "karpenter_cloudprovider_errors",
+    "Calls of the cloud provider that failed",
+    ["controller", "method", "provider", "error"],
+    registry=REGISTRY,
+)
+
+
+class MeteredProvider:
+    """A cloud that counts and times its calls on behalf of one controller."""
+
+    def __init__(self, cloud: CloudProvider, controller: str) -> None:
+        self._cloud = cloud
+        self._controller = controller
+
+    @property
+    def name(self) -> str:
+        return self._cloud.name
+
+    @property
+    def node_classes(self) -> Sequence[GroupKind]:
+        return self._cloud.node_classes
+
+    @property
+    def repair_policies(self) -> Sequence[RepairPolicy]:
+        return self._cloud.repair_policies
+
+    async def create(self, claim: NodeClaim, /) -> Instance:
+        with self._measured("Create"):
+            return await self._cloud.create(claim)
+
+    async def delete(self, claim: NodeClaim, /) -> None:
+        with self._measured("Delete"):
+            await self._cloud.delete(claim)
+
+    async def get(self, provider_id: str, /) -> Instance:
+        with self._measured("Get"):
+            return await self._cloud.get(provider_id)
+
+    async def list(self) -> Sequence[Instance]:
+        with self._measured("List"):
+            return await self._cloud.list()
+
+    async def instance_types(self, pool: NodePool | None = None, /) -> Sequence[InstanceType]:
+        with self._measured("GetInstanceTypes"):
+            return await self._cloud.instance_types(pool)
+
+    async def is_drifted(self, claim: NodeClaim, /) -> str:
+        with self._measured("IsDrifted"):
+            return await self._cloud.is_drifted(claim)
+
+    async def close(self) -> None:
+        await self._cloud.close()
+
+    @contextmanager
+    def _measured(self, method: str) -> Iterator[None]:
+        called = (self._controller, method, self._cloud.name)
+        start = time.perf_counter()
+        error: str | None = ""
+        try:
+            yield
+            error = None
+        except CloudError as refused:
+            error = type(refused).__name__
+            raise
+        finally:
+            DURATION_SECONDS.labels(*called).observe(time.perf_counter() - start)
+            if error is not None:
+                ERRORS.labels(*called, error).inc()
