@@ -1,0 +1,265 @@
+"""The workspace controller on a real API server: a user's hands, and the other controllers'."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace
+from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
+from kube import config
+from kube.client import Client
+from kube.clock import Clock
+from kube.errors import NotFoundError
+from kube.meta import Manifest, ObjectMeta, Resource
+from kube.objects import NODES, SERVICES, Unstructured
+from tests import builders
+from workspace_controller.controllers import STATEFUL_SETS, Informers, workspace_controller
+from workspace_controller.settings import Settings
+
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", Unstructured, namespaced=False)
+_PATIENCE_SECONDS = 15.0
+
+
+class DeadError(Exception):
+    """The process has been killed: whatever it still tries does not happen."""
+
+
+class MortalClient(Client):
+    """A client that remembers its writes, and dies after a given number of them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.writes: list[str] = []
+        self.dies_after: int | None = None
+
+    def _write(self, what: str) -> None:
+        if self.dies_after is not None and len(self.writes) >= self.dies_after:
+            raise DeadError(what)
+        self.writes.append(what)
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        self._write(f"create {manifest['kind']}")
+        return await super().create(manifest)
+
+    async def apply(self, manifest: Manifest, *, force: bool = True) -> Manifest:
+        self._write(f"apply {manifest['kind']} {manifest['metadata']['name']}")
+        return await super().apply(manifest, force=force)
+
+    async def patch(self, resource: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        part = kwargs.get("subresource") or "metadata"
+        self._write(f"patch {resource.kind} {part}")
+        return await super().patch(resource, name, *args, **kwargs)
+
+    async def delete(self, resource: Any, name: str, *args: Any, **kwargs: Any) -> None:
+        self._write(f"delete {resource.kind}")
+        await super().delete(resource, name, *args, **kwargs)
+
+
+class Chronicle:
+    """Takes down events instead of writing them."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def event(
+        self, resource: object, metadata: ObjectMeta, type_: str, reason: str, message: str
+    ) -> None:
+        self.told.append((type_, reason))
+
+
+class Process:
+    """A running controller."""
+
+    def __init__(self, client: MortalClient, events: Chronicle) -> None:
+        self.client = client
+        self.events = events
+
+    @property
+    def writes(self) -> list[str]:
+        return self.client.writes
+
+
+class Cluster:
+    """The API server as tests see it: a user's hands, and the other controllers'."""
+
+    def __init__(self, kubeconfig: Path, client: Client, namespace: str) -> None:
+        self._kubeconfig = kubeconfig
+        self.client = client
+        self.namespace = namespace
+
+    @asynccontextmanager
+    async def controller(
+        self, settings: Settings | None = None, *, dies_after: int | None = None
+    ) -> AsyncIterator[Process]:
+        """A controller that runs while the block does."""
+        settings = settings or builders.settings()
+        clock = Clock()
+        async with self._mortal_client() as client:
+            client.dies_after = dies_after
+            informers = Informers.of(client, clock, byo=settings.facts.byo)
+            events = Chronicle()
+            controller = workspace_controller(client, informers, settings, events, clock)
+            tasks = [asyncio.create_task(informer.run()) for informer in informers.all()]
+            tasks.append(asyncio.create_task(controller.run()))
+            try:
+                yield Process(client, events)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _mortal_client(self) -> MortalClient:
+        return MortalClient(
+            config.kubeconfig(str(self._kubeconfig)),
+            field_manager="workspace",
+            kinds=(WORKSPACES, NODE_CLAIMS),
+        )
+
+    async def workspace(self, name: str = "falcon") -> Workspace:
+        found = await self.client.get(WORKSPACES, name, self.namespace)
+        assert found is not None
+        return found
+
+    async def create_workspace(self, **given: Any) -> None:
+        manifest = builders.a_workspace_manifest(**given)
+        manifest["metadata"]["namespace"] = self.namespace
+        await self.client.create(manifest)
+
+    async def claims(self, name: str = "falcon") -> list[NodeClaim]:
+        labels = f"kaito.sh/workspace={name},kaito.sh/workspacenamespace={self.namespace}"
+        return (await self.client.list(NODE_CLAIMS, labels=labels)).items
+
+    async def stateful_set(self, name: str = "falcon") -> Unstructured | None:
+        return await self.client.get(STATEFUL_SETS, name, self.namespace)
+
+    async def service(self, name: str) -> Unstructured | None:
+        return await self.client.get(SERVICES, name, self.namespace)
+
+    async def bring_up(self, claim: NodeClaim, *, gpus: int = 1) -> str:
+        """What a provisioner and a kubelet do: a ready Node, and a claim that says so."""
+        name = claim.metadata.name
+        types = {r.key: r.values[0] for r in claim.spec.requirements if r.values}
+        labels = {**claim.metadata.labels, **types, "karpenter.sh/registered": "true"}
+        await self.ready_node(name, labels, gpus=gpus)
+        await self.set_claim(claim, {"nodeName": name}, "Launched", "Registered", "Initialized")
+        return name
+
+    async def ready_node(self, name: str, labels: dict[str, str], *, gpus: int) -> None:
+        metadata = {"name": name, "labels": labels}
+        await self.client.create({"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+        amounts = {"cpu": "4", "memory": "12Gi"}
+        if gpus:
+            amounts["nvidia.com/gpu"] = str(gpus)
+        up = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""}
+        status = {"conditions": [up], "allocatable": amounts, "capacity": amounts}
+        await self.client.patch(NODES, name, {"status": status}, subresource="status")
+
+    async def create_config(self) -> None:
+        await self.client.create(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "options", "namespace": self.namespace},
+                "data": {"inference_config.yaml": "vllm:\n  max-model-len: 2048\n"},
+            }
+        )
+
+    async def set_claim(self, claim: NodeClaim, fields: Manifest, *true: str) -> None:
+        conditions = [
+            {
+                "type": kind,
+                "status": "True",
+                "reason": kind,
+                "message": "",
+                "lastTransitionTime": "2026-11-21T12:00:00Z",
+            }
+            for kind in (*true, *(("Ready",) if len(true) == 3 else ()))
+        ]
+        patch = {"status": {**fields, **({"conditions": conditions} if conditions else {})}}
+        await self.client.patch(NODE_CLAIMS, claim.metadata.name, patch, subresource="status")
+
+    async def serve(self, name: str = "falcon") -> None:
+        """What the StatefulSet controller does once all pods are ready."""
+        found = await self.stateful_set(name)
+        assert found is not None
+        replicas = found.spec["replicas"]
+        status = {
+            "replicas": replicas,
+            "readyReplicas": replicas,
+            "observedGeneration": found.metadata.generation,
+        }
+        await self.client.patch(
+            STATEFUL_SETS, name, {"status": status}, namespace=self.namespace, subresource="status"
+        )
+
+    @asynccontextmanager
+    async def refusing(self, message: str) -> AsyncIterator[list[str]]:
+        """A provisioner without capacity: says so on each claim and deletes it. The names."""
+        refused: list[str] = []
+        task = asyncio.create_task(self._refuse(message, refused))
+        try:
+            yield refused
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _refuse(self, message: str, refused: list[str]) -> None:
+        why = {
+            "type": "Launched",
+            "status": "Unknown",
+            "reason": "InsufficientCapacity",
+            "message": message,
+            "lastTransitionTime": "2026-11-21T12:00:00Z",
+        }
+        status = {"status": {"conditions": [why]}}
+        start = (await self.client.list(NODE_CLAIMS)).resource_version
+        stream = self.client.watch(NODE_CLAIMS, resource_version=start, timeout_seconds=60)
+        async for kind, claim, _ in stream:
+            if kind == "ADDED" and claim is not None:
+                name = claim.metadata.name
+                refused.append(name)
+                await self.client.patch(NODE_CLAIMS, name, status, subresource="status")
+                await self.client.delete(NODE_CLAIMS, name)
+
+    async def edit(self, patch: Manifest, name: str = "falcon") -> None:
+        await self.client.patch(WORKSPACES, name, patch, namespace=self.namespace)
+
+    async def one_claim(self) -> NodeClaim:
+        """The one claim that there must be, once it is there."""
+        await eventually(lambda: self._count_claims(1))
+        return (await self.claims())[0]
+
+    async def clean_up(self) -> None:
+        """Nothing that a later test's controller would take for its business."""
+        for workspace in (await self.client.list(WORKSPACES, namespace=self.namespace)).items:
+            name = workspace.metadata.name
+            for claim in await self.claims(name):
+                await self.client.delete(NODES, claim.metadata.name)
+                await self._forget(NODE_CLAIMS, claim.metadata.name)
+            await self._forget(WORKSPACES, name, self.namespace)
+
+    async def _forget(self, resource: Resource[Any], name: str, namespace: str = "") -> None:
+        await self.client.delete(resource, name, namespace=namespace)
+        with suppress(NotFoundError):
+            free = {"metadata": {"finalizers": None}}
+            await self.client.patch(resource, name, free, namespace=namespace)
+
+    async def _count_claims(self, count: int) -> bool:
+        return len(await self.claims()) == count
+
+
+async def eventually(ask: Callable[[], Awaitable[object]]) -> None:
+    """Wait until the answer is true; AssertionError where it never is."""
+    deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+    while not await ask():
+        assert asyncio.get_running_loop().time() < deadline, "it never became true"
+        await asyncio.sleep(0.03)
+
+
+async def condition(cluster: Cluster, kind: str, name: str = "falcon") -> tuple[str, str]:
+    found = (await cluster.workspace(name)).condition(kind)
+    return found.status, found.reason

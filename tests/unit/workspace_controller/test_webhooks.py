@@ -1,0 +1,118 @@
+"""Admission: completed, judged, and let go at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kube.admission import AdmissionRequest
+from kube.meta import Manifest
+from kube.objects import ConfigMap
+from kube.store import Store
+from tests.builders import a_config, a_gpu_node, a_workspace_manifest, settings
+from workspace_controller.webhooks import WorkspaceAdmission
+
+
+class _ConfigMaps:
+    """An API server that knows ConfigMaps."""
+
+    def __init__(self, *found: ConfigMap) -> None:
+        self._found = {(each.metadata.namespace, each.metadata.name): each for each in found}
+
+    async def get(self, resource: Any, name: str, namespace: str = "") -> ConfigMap | None:
+        assert resource.kind == "ConfigMap"
+        return self._found.get((namespace, name))
+
+
+def admission(*config_maps: ConfigMap, byo: bool = False, nodes=()) -> WorkspaceAdmission:
+    store = Store()
+    for node in nodes:
+        store.put(node)
+    return WorkspaceAdmission(settings(byo=byo).facts, _ConfigMaps(*config_maps), store)
+
+
+def request(manifest: Manifest, operation: str = "CREATE", **more: Any) -> AdmissionRequest:
+    fields = {"uid": "1", "operation": operation, "namespace": "default", "name": "falcon"}
+    return AdmissionRequest(**{**fields, "object": manifest, "old_object": {}, **more})
+
+
+async def test_a_good_workspace():
+    assert (await admission().validate(request(a_workspace_manifest()))).allowed
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        pytest.param({"preset": "smal-1b"}, 'did you mean "small-1b"', id="preset"),
+        pytest.param({"instance_type": "local-gpu-7"}, "resource.instanceType", id="type"),
+        pytest.param(
+            {"preset": "large-70b", "instance_type": "local-cpu-2"}, "GiB", id="does not fit"
+        ),
+        pytest.param({"inference": {"config": "options"}}, "create it first", id="no ConfigMap"),
+        pytest.param({"inference": {"prset": {}}}, "prset", id="a field that there is not"),
+    ],
+)
+async def test_what_is_refused(given, words):
+    verdict = await admission().validate(request(a_workspace_manifest(**given)))
+    assert not verdict.allowed
+    assert words in verdict.message
+
+
+async def test_a_config_map_that_was_made_a_moment_ago_is_found():
+    manifest = a_workspace_manifest(inference={"config": "options"})
+    assert (await admission(a_config()).validate(request(manifest))).allowed
+
+
+async def test_a_manifest_of_any_shape_gets_an_answer():
+    for broken in ({"inference": "x"}, {"inference": {"config": 7}}, {"resource": []}):
+        verdict = await admission().validate(request({**a_workspace_manifest(), **broken}))
+        assert not verdict.allowed
+
+
+async def test_what_may_not_change():
+    old = a_workspace_manifest()
+    new = a_workspace_manifest(preset="large-70b")
+    verdict = await admission().validate(request(new, "UPDATE", old_object=old))
+    assert not verdict.allowed
+    assert "inference.preset" in verdict.message
+
+
+async def test_our_own_writes_pass_even_where_the_object_has_become_invalid():
+    old = a_workspace_manifest(preset="gone-from-the-catalogue")
+    new = a_workspace_manifest(preset="gone-from-the-catalogue", annotations={"a": "b"})
+    assert (await admission().validate(request(new, "UPDATE", old_object=old))).allowed
+
+
+async def test_an_object_on_its_way_out_is_let_go():
+    old, going = a_workspace_manifest(), a_workspace_manifest(preset="unheard-of")
+    assert not (await admission().validate(request(going, "UPDATE", old_object=old))).allowed
+    going["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+    assert (await admission().validate(request(going, "UPDATE", old_object=old))).allowed
+
+
+async def test_status_is_the_controllers_own():
+    verdict = await admission().validate(request({}, "UPDATE", subresource="status"))
+    assert verdict.allowed
+
+
+async def test_nodes_of_ones_own_must_be_there_and_alike():
+    manifest = a_workspace_manifest(instance_type="")
+    del manifest["resource"]["instanceType"]
+    none = await admission(byo=True).validate(request(manifest))
+    one = await admission(byo=True, nodes=[a_gpu_node()]).validate(request(manifest))
+    two = await admission(
+        byo=True, nodes=[a_gpu_node("a"), a_gpu_node("b", product="NVIDIA-H100")]
+    ).validate(request(manifest))
+    assert (none.allowed, one.allowed, two.allowed) == (False, True, False)
+
+
+async def test_the_early_form_is_lifted():
+    early = a_workspace_manifest()
+    early["spec"] = {"resource": early.pop("resource"), "inference": early.pop("inference")}
+    verdict = await admission().default(request(early))
+    assert {(each["op"], each["path"]) for each in verdict.patch} == {
+        ("remove", "/spec"),
+        ("add", "/resource"),
+        ("add", "/inference"),
+    }

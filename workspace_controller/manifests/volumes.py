@@ -1,0 +1,55 @@
+"""What serving containers find mounted, each with its volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from apis import container
+from kube.meta import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Volumes:
+    """Volumes of the pod, their mounts in the serving container, and who fills them."""
+
+    volumes: tuple[Manifest, ...] = ()
+    mounts: tuple[Manifest, ...] = ()
+    init_containers: tuple[Manifest, ...] = ()
+    pull_secrets: tuple[str, ...] = field(default=())
+
+    def __add__(self, other: Volumes) -> Volumes:
+        return Volumes(
+            self.volumes + other.volumes,
+            self.mounts + other.mounts,
+            self.init_containers + other.init_containers,
+            tuple(dict.fromkeys(self.pull_secrets + other.pull_secrets)),
+        )
+
+
+def shared_memory() -> Volumes:
+    """The 64 MiB that a container has by itself are too little for the engine's processes."""
+    return mounted("dshm", {"emptyDir": {"medium": "Memory"}}, container.SHM_DIR)
+
+
+def weights(local_directory: str) -> Volumes:
+    """The node's own copy, read-only, where there is one; else room for a download."""
+    if local_directory:
+        source = {"hostPath": {"path": local_directory, "type": "Directory"}}
+        return mounted("model-weights-volume", source, container.WEIGHTS_DIR, read_only=True)
+    return mounted("model-weights-volume", {"emptyDir": {}}, container.WEIGHTS_DIR)
+
+
+def config(config_map: str) -> Volumes:
+    """The user's engine options; nothing where there are none."""
+    if not config_map:
+        return Volumes()
+    source = {"configMap": {"name": config_map}}
+    return mounted("config-volume", source, container.CONFIG_DIR, read_only=True)
+
+
+def mounted(name: str, source: dict[str, Any], path: str, *, read_only: bool = False) -> Volumes:
+    mount: Manifest = {"name": name, "mountPath": path}
+    if read_only:
+        mount["readOnly"] = True
+    return Volumes(volumes=({"name": name, **source},), mounts=(mount,))

@@ -1,0 +1,135 @@
+"""What the program was told, as frozen values: read once by `__main__`, handed down from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from apis.kaito.validation import Facts
+from apis.kaito.validation.facts import AZURE_GPU_PROVISIONER, BYO, NODECLAIM
+from cloudproviders.profile import CloudProfile
+from presets.catalog import Catalog
+from workspace_controller.nodes.provisioner import NodeProvisioner
+
+PROVISIONERS = (NODECLAIM, AZURE_GPU_PROVISIONER, BYO)
+"""NODE_PROVISIONER: the first is the default, the second upstream's word for the same."""
+
+_TRUE = frozenset({"true", "1", "yes"})
+_FALSE = frozenset({"false", "0", "no", ""})
+
+
+class SettingsError(ValueError):
+    """The environment asks for what cannot be; the message names the variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decisions depend on, beside the objects themselves."""
+
+    nodes: NodeProvisioner
+    cloud: CloudProfile
+    catalog: Catalog
+    facts: Facts
+    registry: str
+    image_tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What the process itself needs. Ports are 0 where a free one is to be taken."""
+
+    cloud: str
+    provisioner: str
+    registry: str
+    image_tag: str
+    gates: Mapping[str, bool]
+    kubeconfig: str
+    namespace: str
+    pod_name: str
+    leader_elect: bool
+    webhook: bool
+    webhook_port: int
+    webhook_service: str
+    webhook_cert_dir: str
+    webhook_cert_secret: str
+    metrics_port: int
+    health_port: int
+    log_level: str
+
+
+GATES: Mapping[str, bool] = {
+    "vLLM": True,
+    "disableNodeAutoProvisioning": False,
+    "gatewayAPIInferenceExtension": False,
+    "enableInferenceSetController": True,
+    "enableMIG": False,
+    "enableAccelerator": False,
+    "enableMultiRoleInferenceController": False,
+    "ModelMirror": False,
+    "ModelStreaming": False,
+    "enableBaseImageAutoUpgrade": False,
+}
+"""Upstream's feature gates with its defaults, so that its charts' values stay valid."""
+
+
+def process(environment: Mapping[str, str]) -> Process:
+    """From the environment; raises SettingsError where it is wrong."""
+    provisioner = environment.get("NODE_PROVISIONER") or PROVISIONERS[0]
+    if provisioner not in PROVISIONERS:
+        raise SettingsError(
+            f"NODE_PROVISIONER is {provisioner!r}; one of: {', '.join(PROVISIONERS)}"
+        )
+    return Process(
+        cloud=environment.get("CLOUD_PROVIDER") or "azure",
+        provisioner=provisioner,
+        registry=(environment.get("PRESET_REGISTRY_NAME") or "localhost").rstrip("/"),
+        image_tag=environment.get("SERVING_IMAGE_TAG") or "0.1.0",
+        gates=feature_gates(environment.get("FEATURE_GATES", "")),
+        kubeconfig=environment.get("KUBECONFIG", ""),
+        namespace=environment.get("POD_NAMESPACE") or "kaito-workspace",
+        pod_name=environment.get("POD_NAME", ""),
+        leader_elect=_boolean(environment, "LEADER_ELECT", False),
+        webhook=_boolean(environment, "WEBHOOK", True),
+        webhook_port=_port(environment, "WEBHOOK_PORT", 9443),
+        webhook_service=environment.get("WEBHOOK_SERVICE") or "workspace",
+        webhook_cert_dir=environment.get("WEBHOOK_CERT_DIR", ""),
+        webhook_cert_secret=environment.get("WEBHOOK_CERT_SECRET") or "workspace-webhook-cert",
+        metrics_port=_port(environment, "METRICS_PORT", 8080),
+        health_port=_port(environment, "HEALTH_PROBE_PORT", 8081),
+        log_level=(environment.get("LOG_LEVEL") or "info").upper(),
+    )
+
+
+def feature_gates(text: str) -> dict[str, bool]:
+    """`vLLM=true,enableMIG=false`; an unknown gate is an error, as upstream has it."""
+    gates = dict(GATES)
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise SettingsError(f"FEATURE_GATES: {entry!r} is not of the form gate=true")
+        if name not in gates:
+            raise SettingsError(
+                f"FEATURE_GATES: unknown gate {name!r}; one of: {', '.join(sorted(gates))}"
+            )
+        gates[name] = _truth(f"FEATURE_GATES: {name}", value)
+    return gates
+
+
+def _boolean(environment: Mapping[str, str], name: str, default: bool) -> bool:
+    value = environment.get(name)
+    return default if value is None else _truth(name, value)
+
+
+def _truth(name: str, value: str) -> bool:
+    if value.lower() in _TRUE:
+        return True
+    if value.lower() in _FALSE:
+        return False
+    raise SettingsError(f"{name} is {value!r}; true or false")
+
+
+def _port(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isdigit() or int(text) > 65535:
+        raise SettingsError(f"{name} is {text!r}; a port between 0 and 65535")
+    return int(text)

@@ -1,0 +1,42 @@
+"""From what the program was told to what decisions are made with. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from apis.kaito.validation.facts import BYO
+from cloudproviders.instancetype import InstanceType
+from cloudproviders.profile import CloudProfile
+from presets import catalog
+from workspace_controller.facts import facts
+from workspace_controller.nodes.byo import BringYourOwn
+from workspace_controller.nodes.claims import ClaimProvisioner
+from workspace_controller.nodes.provisioner import NodeProvisioner
+from workspace_controller.settings import Process, Settings
+
+
+def settings_of(
+    told: Process, profile: CloudProfile, instance_types: Mapping[str, InstanceType]
+) -> Settings:
+    """One installation: its cloud, its way to nodes, its catalogues."""
+    presets = catalog.load()
+    return Settings(
+        nodes=_provisioner(told.provisioner, profile, instance_types),
+        cloud=profile,
+        catalog=presets,
+        facts=facts(
+            cloud=told.cloud,
+            provisioner=told.provisioner,
+            gates=told.gates,
+            instance_types=instance_types,
+            catalog=presets,
+        ),
+        registry=told.registry,
+        image_tag=told.image_tag,
+    )
+
+
+def _provisioner(
+    name: str, profile: CloudProfile, instance_types: Mapping[str, InstanceType]
+) -> NodeProvisioner:
+    return BringYourOwn() if name == BYO else ClaimProvisioner(profile, instance_types)

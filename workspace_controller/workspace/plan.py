@@ -1,0 +1,36 @@
+"""What to do for a Workspace: the steps, in their order. Pure.
+
+The list is the design. A step that waits for something keeps the later ones from having a say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from apis.kaito.v1beta1.workspace import Workspace
+from workspace_controller.errors import UserError
+from workspace_controller.plan import Plan
+from workspace_controller.settings import Settings
+from workspace_controller.workspace.inference import inference
+from workspace_controller.workspace.nodes import nodes
+from workspace_controller.workspace.observed import Observed
+from workspace_controller.workspace.revision import revision
+from workspace_controller.workspace.tuning import tuning
+
+Step: TypeAlias = Callable[[Workspace, Observed, Settings], Plan]
+
+STEPS: tuple[Step, ...] = (revision, tuning, nodes, inference)
+
+
+def make_plan(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
+    """The sum of the steps, up to the first that waits or that only the user can help."""
+    plan = Plan()
+    for step in STEPS:
+        try:
+            plan += step(workspace, seen, settings)
+        except UserError as error:
+            return plan + Plan.refused(error)
+        if plan.waits_for:
+            break
+    return plan

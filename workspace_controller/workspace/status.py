@@ -1,0 +1,115 @@
+"""What the user reads: conditions, state, worker nodes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from apis.kaito.v1beta1 import conditions as c
+from apis.kaito.v1beta1.workspace import Workspace, WorkspaceStatus
+from kube.meta import Condition, find_condition, with_condition
+from workspace_controller.plan import Plan
+
+_NODE_CONDITIONS = (c.NODE_CLAIM_READY, c.NODES_READY)
+
+
+def workspace_status(
+    workspace: Workspace, plan: Plan, *, error: str = "", now: datetime
+) -> WorkspaceStatus:
+    """The status after a round. `error` is what the API server refused in it; it is appended
+    to the messages, since a status that looks fine while nothing moves helps nobody."""
+    now = now.replace(microsecond=0)
+    conditions = _without_stale(workspace.status.conditions, plan)
+    for told in _completed(workspace, plan):
+        conditions = with_condition(conditions, _dated(told, workspace, error), now)
+    before = workspace.status
+    return before.model_copy(
+        update={
+            "conditions": conditions,
+            "state": _state(workspace, conditions),
+            "worker_nodes": before.worker_nodes if plan.worker_nodes is None else plan.worker_nodes,
+            "target_node_count": plan.target_node_count or before.target_node_count,
+        }
+    )
+
+
+def deleting_status(workspace: Workspace, message: str, now: datetime) -> WorkspaceStatus:
+    """While it ends, only that it ends is said; the rest stays as it was last."""
+    ending = Condition(
+        type=c.WORKSPACE_DELETING, status="True", reason=c.REASON_DELETED, message=message
+    )
+    conditions = with_condition(
+        workspace.status.conditions, _dated(ending, workspace, ""), now.replace(microsecond=0)
+    )
+    return workspace.status.model_copy(update={"conditions": conditions})
+
+
+def _without_stale(conditions: Iterable[Condition], plan: Plan) -> tuple[Condition, ...]:
+    """A word on nodes replaces all earlier words on them: nodes may come another way now."""
+    told = {condition.type for condition in plan.conditions}
+    if c.NODES_READY not in told:
+        return tuple(conditions)
+    return tuple(
+        condition
+        for condition in conditions
+        if condition.type in told or condition.type not in _NODE_CONDITIONS
+    )
+
+
+def _completed(workspace: Workspace, plan: Plan) -> tuple[Condition, ...]:
+    """What the steps said, InferenceReady where none came that far, and the sum of it all."""
+    told = plan.conditions
+    if workspace.tuning is None and find_condition(told, c.INFERENCE_READY) is None:
+        first = next((each for each in told if each.status != "True"), None)
+        reason = first.reason if first else c.REASON_NODE_NOT_READY
+        told = (
+            *told,
+            Condition(
+                type=c.INFERENCE_READY,
+                status="False",
+                reason=c.REASON_INFERENCE_PENDING,
+                message=f"waiting for resources: {reason}",
+            ),
+        )
+    return (*told, _succeeded(workspace, plan, told))
+
+
+def _succeeded(workspace: Workspace, plan: Plan, told: tuple[Condition, ...]) -> Condition:
+    ready = find_condition(told, c.INFERENCE_READY)
+    if ready is not None and ready.status == "True":
+        return _sum("True", c.REASON_SUCCEEDED, "workspace succeeds")
+    if workspace.tuning is not None and plan.blocked is not None:
+        return _sum("False", c.REASON_FAILED, plan.blocked.message)
+    first = next((each for each in told if each.status != "True"), ready)
+    return _sum("False", c.REASON_PENDING, first.message if first else "")
+
+
+def _sum(status: str, reason: str, message: str) -> Condition:
+    return Condition(
+        type=c.WORKSPACE_SUCCEEDED,
+        status="True" if status == "True" else "False",
+        reason=reason,
+        message=message,
+    )
+
+
+def _dated(condition: Condition, workspace: Workspace, error: str) -> Condition:
+    message = condition.message
+    if error and error not in message:
+        message = f"{message} (last reconcile error: {error})"
+    return msgspec.structs.replace(
+        condition, message=message, observed_generation=workspace.metadata.generation
+    )
+
+
+def _state(workspace: Workspace, conditions: Iterable[Condition]) -> str:
+    """Never Pending again once it has been more."""
+    if workspace.tuning is not None:
+        return c.STATE_FAILED
+    ready = find_condition(conditions, c.INFERENCE_READY)
+    if ready is not None and ready.status == "True":
+        return c.STATE_READY
+    was = workspace.status.state
+    return c.STATE_NOT_READY if was in (c.STATE_READY, c.STATE_NOT_READY) else c.STATE_PENDING
