@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from kube.client import Client
 from kube.config import Endpoint
 from kube.informer import Informer
@@ -95,15 +97,27 @@ def a_pod(number: int, turn: int = 0) -> Manifest:
     }
 
 
+def changed(server: FakeApiServer, number: int, turn: int) -> bytes:
+    """The watch event of a pod that moved to another node."""
+    stored = server.get(PODS, f"service-{number:05d}-7d9c5b6f4-abcde", f"team-{number % 50}")
+    assert stored is not None
+    pod = a_pod(number, turn)
+    version = str(1_000_000 * turn + number)
+    pod["metadata"] |= {"uid": stored["metadata"]["uid"], "resourceVersion": version}
+    return msgspec.json.encode({"type": "MODIFIED", "object": pod}) + b"\n"
+
+
 async def serve(pods: int, events: int) -> None:
     """The server's process: all pods at once, the events when a line arrives on stdin."""
     async with FakeApiServer() as server:
         for number in range(pods):
             server.put(PODS, a_pod(number))
+        # Made before they are wanted, so that the watcher is never kept waiting.
+        changes = [changed(server, n, turn) for turn in (1, 2) for n in range(min(pods, 1000))]
         print(server.port, flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         for event in range(events):
-            server.put(PODS, a_pod(event % pods, 1 + event // pods))
+            server.send_in_streams(changes[event % len(changes)])
             if event % 50 == 0:
                 await asyncio.sleep(0)
         await asyncio.to_thread(sys.stdin.readline)
@@ -157,7 +171,7 @@ async def measure(server: subprocess.Popen[str], pods: int, events: int) -> None
 
 def main() -> None:
     numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
-    pods, events = [*numbers, *(5000, 10000)[len(numbers) :]]
+    pods, events = [*numbers, *(5000, 20000)[len(numbers) :]]
     if "serve" in sys.argv:
         asyncio.run(serve(pods, events))
         return

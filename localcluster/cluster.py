@@ -74,7 +74,7 @@ class Cluster:
         self._say = say
         self._network = settings.network
         self.state = State(settings.state)
-        self._control_plane = ControlPlane(
+        self.control_plane = ControlPlane(
             self.state.control_plane,
             settings.binaries,
             address=self._network.gateway,
@@ -84,7 +84,7 @@ class Cluster:
         models = Models(settings.cache, say)
         self._models = models
         self._fleet = Fleet(
-            self.state, self._network, settings.binaries, self._control_plane, models.directory
+            self.state, self._network, settings.binaries, self.control_plane, models.directory
         )
         self._builder = Builder(settings.cache, settings.binaries, say)
         self._machined = Daemon("machined", self.state.run, self.state.logs)
@@ -96,7 +96,7 @@ class Cluster:
 
     @property
     def running(self) -> bool:
-        return self.state.control_plane.exists() and self._control_plane.running
+        return self.state.control_plane.exists() and self.control_plane.running
 
     @property
     def kubectl(self) -> Kubectl:
@@ -125,7 +125,7 @@ class Cluster:
             with stage(self._say, "network"):
                 network.up(self._network, self.state.root)
             with stage(self._say, "control plane"):
-                self._control_plane.start()
+                self.control_plane.start()
             with stage(self._say, "images"):
                 self.load({**by_reference(self._builder.system()), **(archives or {})})
             with stage(self._say, "machines API"):
@@ -147,7 +147,7 @@ class Cluster:
                 for running in self._fleet.all():
                     running.remove()
             Daemon("template-containerd", self.state.run, self.state.logs).stop()
-            self._control_plane.stop(grace_seconds=0.5)  # its data goes with it
+            self.control_plane.stop(grace_seconds=0.5)  # its data goes with it
             network.down(self._network, self.state.root)
             cgroups.remove_parent()
             node.remove_mount_points()

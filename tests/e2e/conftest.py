@@ -22,7 +22,7 @@ def settings() -> Settings:
     return Settings(cache, Binaries(cache, paths.assets_directory(os.environ)))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_cluster(settings: Settings) -> Iterator[Cluster]:
     """A cluster that is up, with the base image on every node."""
     cluster = Cluster(settings)

@@ -1,0 +1,312 @@
+"""The sentences of the README, on real nodes: a Workspace becomes an answer, and goes again.
+
+The tests of this module tell one story in order; the demo is run as a user runs it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcluster.cluster import Cluster, Settings
+from localcluster.commands import CommandError
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLE = "workspace-gemma-3-270m"
+
+
+def _demo(*words: str) -> str:
+    """Run the demo; its whole output."""
+    result = subprocess.run(
+        [sys.executable, "-m", "localcluster.demo", *words],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def cluster(settings: Settings) -> Iterator[Cluster]:
+    cluster = Cluster(settings)
+    try:
+        yield cluster
+    finally:
+        cluster.down()
+    assert cluster.leftovers() == []
+
+
+@pytest.fixture(scope="module")
+def demo(cluster: Cluster) -> str:
+    return _demo("up")
+
+
+@pytest.fixture(scope="module")
+def kubectl(cluster: Cluster, demo: str) -> Callable[..., str]:
+    return cluster.kubectl
+
+
+def _get(kubectl: Callable[..., str], *words: str) -> dict[str, Any]:
+    found = kubectl("get", *words, "--ignore-not-found", "-o", "json")
+    return dict(json.loads(found)) if found.strip() else {}
+
+
+def _condition(manifest: dict[str, Any], kind: str) -> dict[str, Any]:
+    conditions = manifest.get("status", {}).get("conditions", [])
+    return next((each for each in conditions if each["type"] == kind), {})
+
+
+def _until(look: Callable[[], Any], seconds: float = 60.0) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.2)
+    return found
+
+
+def _workspace(name: str, instance_type: str = "local-cpu-2", preset: str = "gemma-3-270m") -> str:
+    return json.dumps(
+        {
+            "apiVersion": "kaito.sh/v1beta1",
+            "kind": "Workspace",
+            "metadata": {
+                "name": name,
+                "namespace": "default",
+                "annotations": {
+                    "kaito.sh/runtime": "llamacpp",
+                    "kaito.sh/use-local-weights": "true",
+                },
+            },
+            "resource": {
+                "instanceType": instance_type,
+                "labelSelector": {"matchLabels": {"apps": name}},
+            },
+            "inference": {"preset": {"name": preset}},
+        }
+    )
+
+
+def _apply(kubectl: Callable[..., str], manifest: str, tmp_path: Path) -> None:
+    file = tmp_path / "manifest.json"
+    file.write_text(manifest)
+    kubectl("apply", "-f", str(file))
+
+
+def _claims(kubectl: Callable[..., str], workspace: str) -> list[dict[str, Any]]:
+    return list(_get(kubectl, "nodeclaims", "-l", f"kaito.sh/workspace={workspace}")["items"])
+
+
+def _machines(cluster: Cluster, method: str, path: str, body: object = None) -> Any:
+    token = cluster.state.machines_token.read_text().strip()
+    request = urllib.request.Request(  # noqa: S310
+        f"{cluster.machines_url}/v1{path}",
+        None if body is None else json.dumps(body).encode(),
+        {"Authorization": f"Bearer {token}"},
+        method=method,
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        return json.load(response)
+
+
+def test_the_model_answers_with_real_text(demo: str) -> None:
+    assert "Tokyo" in demo.rpartition("answer:")[2]
+
+
+def test_users_see_the_columns_they_know(demo: str) -> None:
+    lines = [line.split() for line in demo.splitlines()]
+    assert ["NAME", "TYPE", "CAPACITY", "ZONE", "NODE", "READY", "AGE"] in lines
+    known = ["NAME", "INSTANCE", "RESOURCEREADY", "INFERENCEREADY", "JOBSTARTED"]
+    assert any(line[:5] == known for line in lines)
+
+
+def test_node_claim_and_node_tell_of_each_other(kubectl: Callable[..., str]) -> None:
+    (claim,) = _claims(kubectl, EXAMPLE)
+    node = _get(kubectl, "node", claim["status"]["nodeName"])
+    assert node["spec"]["providerID"] == claim["status"]["providerID"]
+    assert node["metadata"]["labels"]["karpenter.sh/initialized"] == "true"
+    owners = [(each["kind"], each["uid"]) for each in node["metadata"]["ownerReferences"]]
+    assert owners == [("NodeClaim", claim["metadata"]["uid"])]
+    assert "karpenter.sh/nodepool" not in claim["metadata"]["labels"]
+    assert claim["spec"]["expireAfter"] == "Never"
+
+
+def test_a_second_run_builds_and_makes_nothing(kubectl: Callable[..., str]) -> None:
+    before = _claims(kubectl, EXAMPLE)[0]["metadata"]["uid"]
+    said = _demo("up")
+    assert "Tokyo" in said
+    assert "build image" not in said
+    assert [each["metadata"]["uid"] for each in _claims(kubectl, EXAMPLE)] == [before]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        pytest.param(_workspace("bad", preset="gemma-9"), "preset.name", id="unknown preset"),
+        pytest.param(_workspace("bad", "local-tpu-1"), "resource.instanceType", id="unknown type"),
+        pytest.param(
+            _workspace("bad", preset="llama-3.3-70b-instruct"), "GiB", id="model too large"
+        ),
+        pytest.param(
+            _workspace("bad").replace('"inference"', '"inferense"'), "inferense", id="malformed"
+        ),
+    ],
+)
+def test_admission_refuses_with_field_and_reason(
+    kubectl: Callable[..., str], tmp_path: Path, manifest: str, said: str
+) -> None:
+    with pytest.raises(CommandError) as refused:
+        _apply(kubectl, manifest, tmp_path)
+    assert said in str(refused.value)
+    assert _get(kubectl, "workspace", "bad") == {}
+
+
+def test_an_edit_reaches_the_children(kubectl: Callable[..., str]) -> None:
+    kubectl("annotate", "workspace", EXAMPLE, "kaito.sh/enablelb=True")
+    _until(lambda: _get(kubectl, "service", EXAMPLE)["spec"]["type"] == "LoadBalancer")
+    kubectl("annotate", "workspace", EXAMPLE, "kaito.sh/enablelb-")
+    _until(lambda: _get(kubectl, "service", EXAMPLE)["spec"]["type"] == "ClusterIP")
+
+
+def test_no_capacity_is_told_and_healed_when_there_is_some(
+    cluster: Cluster, kubectl: Callable[..., str], tmp_path: Path
+) -> None:
+    kind = "/instance-types/local-cpu-4"
+    _machines(cluster, "PUT", kind, {"capacity": 0})
+    try:
+        _apply(kubectl, _workspace("starved", "local-cpu-4"), tmp_path)
+        _until(
+            lambda: (
+                "capacity"
+                in _condition(_get(kubectl, "workspace", "starved"), "ResourceReady")
+                .get("message", "")
+                .lower()
+            )
+        )
+        machines = _machines(cluster, "GET", "/machines")
+        assert [each for each in machines if each["instanceType"] == "local-cpu-4"] == []
+    finally:
+        _machines(cluster, "PUT", kind, {"capacity": None})
+    ready = "InferenceReady"
+    _until(
+        lambda: _condition(_get(kubectl, "workspace", "starved"), ready).get("status") == "True",
+        180,
+    )
+    assert len(_claims(kubectl, "starved")) == 1
+    kubectl("delete", "workspace", "starved", "--timeout=120s")
+    assert _claims(kubectl, "starved") == []
+    assert [m for m in _machines(cluster, "GET", "/machines") if m["name"].startswith("ws")] != []
+
+
+def test_a_gpu_node_is_waited_for_until_its_gpu_is_there(
+    cluster: Cluster, kubectl: Callable[..., str], tmp_path: Path
+) -> None:
+    _machines(cluster, "PUT", "/instance-types/local-gpu-1", {"gpuSeconds": 15})
+    try:
+        _apply(kubectl, _workspace("late-gpu", "local-gpu-1"), tmp_path)
+        claim = _until(lambda: (_claims(kubectl, "late-gpu") or [None])[0])["metadata"]["name"]
+        registered = lambda: _condition(_get(kubectl, "nodeclaim", claim), "Registered")  # noqa: E731
+        _until(lambda: registered().get("status") == "True")
+        waiting = _condition(_get(kubectl, "workspace", "late-gpu"), "ResourceReady")
+        assert waiting.get("status") != "True"
+        _until(
+            lambda: (
+                _condition(_get(kubectl, "workspace", "late-gpu"), "InferenceReady").get("status")
+                == "True"
+            ),
+            120,
+        )
+        pod = _get(kubectl, "pod", "late-gpu-0")
+        limits = pod["spec"]["containers"][0]["resources"]["limits"]
+        assert limits["nvidia.com/gpu"] == "1"
+    finally:
+        _machines(cluster, "PUT", "/instance-types/local-gpu-1", {"gpuSeconds": 0})
+        kubectl("delete", "workspace", "late-gpu", "--timeout=120s")
+
+
+def test_killed_controllers_make_no_node_twice(
+    cluster: Cluster, kubectl: Callable[..., str], tmp_path: Path
+) -> None:
+    names = [f"killed-{number}" for number in range(3)]
+    for name in names:
+        _apply(kubectl, _workspace(name), tmp_path)
+        for namespace in ("gpu-provisioner", "kaito-workspace"):
+            kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
+        kubectl("rollout", "status", "-n", "kaito-workspace", "deployment/workspace")
+    for name in names:
+        _until(
+            lambda name=name: (
+                _condition(_get(kubectl, "workspace", name), "InferenceReady").get("status")
+                == "True"
+            ),
+            240,
+        )
+    claims = [claim["metadata"]["name"] for name in names for claim in _claims(kubectl, name)]
+    assert len(claims) == len(names)
+    made = {each["name"] for each in _machines(cluster, "GET", "/machines")}
+    assert made == {*claims, *(each["metadata"]["name"] for each in _claims(kubectl, EXAMPLE))}
+    kubectl("delete", "workspaces", *names, "--timeout=180s")
+    _until(lambda: len(_machines(cluster, "GET", "/machines")) == 1)
+
+
+def test_a_rotated_webhook_certificate_is_trusted(
+    kubectl: Callable[..., str], tmp_path: Path
+) -> None:
+    def trusted() -> list[str]:
+        configuration = _get(
+            kubectl, "validatingwebhookconfiguration", "validation.workspace.kaito.sh"
+        )
+        bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"]
+        pem = base64.b64decode(bundle).decode()
+        return [part for part in pem.split("-----") if len(part) > 100]
+
+    before = trusted()
+    kubectl("delete", "secret", "-n", "kaito-workspace", "workspace-webhook-cert")
+    kubectl("rollout", "restart", "-n", "kaito-workspace", "deployment/workspace")
+    kubectl("rollout", "status", "-n", "kaito-workspace", "deployment/workspace")
+    _until(lambda: set(trusted()) - set(before))
+
+    def refused_by_us() -> bool:
+        try:
+            _apply(kubectl, _workspace("bad", preset="gemma-9"), tmp_path)
+        except CommandError as error:
+            return "preset.name" in str(error)
+        return False
+
+    _until(refused_by_us, 30)
+
+
+def test_the_api_server_may_be_gone_for_a_while(
+    cluster: Cluster, kubectl: Callable[..., str]
+) -> None:
+    uid = _claims(kubectl, EXAMPLE)[0]["metadata"]["uid"]
+    cluster.control_plane.stop()
+    time.sleep(20)
+    cluster.control_plane.start()
+    _until(lambda: _get(kubectl, "workspace", EXAMPLE), 60)
+    kubectl("annotate", "workspace", EXAMPLE, "kaito.sh/enablelb=True")
+    _until(lambda: _get(kubectl, "service", EXAMPLE)["spec"]["type"] == "LoadBalancer", 120)
+    kubectl("annotate", "workspace", EXAMPLE, "kaito.sh/enablelb-")
+    assert [each["metadata"]["uid"] for each in _claims(kubectl, EXAMPLE)] == [uid]
+
+
+def test_down_shows_that_node_and_claim_go_and_leaves_nothing(
+    cluster: Cluster, kubectl: Callable[..., str]
+) -> None:
+    said = _demo("down")
+    assert "NodeClaims: gone" in said
+    assert "nothing is left" in said
+    assert cluster.leftovers() == []
