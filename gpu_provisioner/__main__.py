@@ -1,0 +1,86 @@
+"""gpu-provisioner: NodeClaims in, nodes out. The only reader of the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+
+import cloudproviders
+from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
+from cloudproviders.errors import CloudConfigurationError
+from gpu_provisioner import settings as settings_
+from gpu_provisioner.controllers import Caches, Provisioner
+from gpu_provisioner.settings import Settings
+from kube import config, log
+from kube.client import Client
+from kube.clock import Clock
+from kube.events import Recorder
+from kube.lease import Lease
+from kube.manager import Manager
+
+NAME = "gpu-provisioner"
+
+logger = logging.getLogger(__name__)
+
+
+async def run(settings: Settings) -> None:
+    """Until a signal; CloudConfigurationError or ConfigError where the settings cannot work."""
+    clock = Clock()
+    client = Client(config.load(settings.kubeconfig), field_manager=NAME, kinds=[NODE_CLAIMS])
+    try:
+        cloud = cloudproviders.load(settings.cloud, settings.cloud_settings, client)
+    except CloudConfigurationError:
+        await client.close()
+        raise
+    recorder = Recorder(client, NAME, clock)
+    caches = Caches.of(client, clock)
+    provisioner = Provisioner(
+        client, cloud, recorder, settings.timings, clock, workers=settings.workers
+    )
+    manager = Manager(
+        client=client,
+        informers=caches.all(),
+        controllers=provisioner.controllers(caches),
+        lease=_lease(settings, client, clock),
+        health_port=settings.health_port,
+        metrics_port=settings.metrics_port,
+        recorder=recorder,
+        clock=clock,
+    )
+    try:
+        await manager.run()
+    finally:
+        await cloud.close()
+
+
+def _lease(settings: Settings, client: Client, clock: Clock) -> Lease | None:
+    if not settings.leader_election:
+        return None
+    identity = settings.identity or f"{socket.gethostname()}_{os.getpid()}"
+    return Lease(client, settings.lease_name, settings.namespace, identity, clock)
+
+
+def main() -> int:
+    """Exit status 2 for a configuration that cannot work, told in one line."""
+    try:
+        settings = settings_.from_environment(os.environ)
+    except ValueError as error:
+        return _misconfigured(error)
+    log.configure(settings.log_level)
+    try:
+        asyncio.run(run(settings))
+    except (CloudConfigurationError, config.ConfigError) as error:
+        return _misconfigured(error)
+    return 0
+
+
+def _misconfigured(error: Exception) -> int:
+    print(f"{NAME}: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What the provisioner counts, under Karpenter's names and labels."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+from apis.karpenter.v1 import labels
+from kube.meta import ObjectMeta
+from kube.metrics import REGISTRY
+
+_MINUTES = (1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+_DAYS = (300, 3600, 6 * 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400, 90 * 86400)
+
+CLAIMS_CREATED = Counter(
+    "karpenter_nodeclaims_created",
+    "Claims taken on; each is counted once, with the finalizer",
+    ["reason", "nodepool", "min_values_relaxed"],
+    registry=REGISTRY,
+)
+CLAIMS_TERMINATED = Counter(
+    "karpenter_nodeclaims_terminated",
+    "Claims that are gone, with their instances",
+    ["nodepool", "capacity_type", "zone"],
+    registry=REGISTRY,
+)
+CLAIMS_DISRUPTED = Counter(
+    "karpenter_nodeclaims_disrupted",
+    "Claims that the provisioner itself gave up",
+    ["reason", "nodepool", "capacity_type", "consolidation_policy", "termination_mode"],
+    registry=REGISTRY,
+)
+INSTANCE_TERMINATION_SECONDS = Histogram(
+    "karpenter_nodeclaims_instance_termination_duration_seconds",
+    "From the first delete of the instance until the cloud no longer has it",
+    ["nodepool"],
+    buckets=_MINUTES,
+    registry=REGISTRY,
+)
+CLAIM_TERMINATION_SECONDS = Histogram(
+    "karpenter_nodeclaims_termination_duration_seconds",
+    "From the deletion of a claim until it is gone",
+    ["nodepool"],
+    buckets=_MINUTES,
+    registry=REGISTRY,
+)
+NODES_CREATED = Counter(
+    "karpenter_nodes_created", "Nodes registered", ["nodepool", "zone"], registry=REGISTRY
+)
+NODES_TERMINATED = Counter(
+    "karpenter_nodes_terminated", "Nodes that are gone", ["nodepool", "zone"], registry=REGISTRY
+)
+NODE_TERMINATION_SECONDS = Histogram(
+    "karpenter_nodes_termination_duration_seconds",
+    "From the deletion of a node until it is gone",
+    ["nodepool"],
+    buckets=_MINUTES,
+    registry=REGISTRY,
+)
+NODE_LIFETIME_SECONDS = Histogram(
+    "karpenter_nodes_lifetime_duration_seconds",
+    "From the creation of a node until it is gone",
+    ["nodepool"],
+    buckets=_DAYS,
+    registry=REGISTRY,
+)
+NODES_DRAINED = Counter(
+    "karpenter_nodes_drained", "Nodes that were emptied", ["nodepool"], registry=REGISTRY
+)
+EVICTION_REQUESTS = Counter(
+    "karpenter_nodes_eviction_requests",
+    "Calls of the Eviction API, by HTTP code",
+    ["code"],
+    registry=REGISTRY,
+)
+PODS_DRAINED = Counter(
+    "karpenter_pods_drained",
+    "Pods that were evicted, or deleted for want of time (forced)",
+    ["reason"],
+    registry=REGISTRY,
+)
+
+
+def nodepool(metadata: ObjectMeta) -> str:
+    return metadata.labels.get(labels.NODEPOOL_LABEL, "")
+
+
+def zone(metadata: ObjectMeta) -> str:
+    return metadata.labels.get(labels.ZONE_LABEL, "")
+
+
+def capacity_type(metadata: ObjectMeta) -> str:
+    return metadata.labels.get(labels.CAPACITY_TYPE_LABEL, "")

@@ -1,0 +1,131 @@
+"""Registered: a Node has joined for the claim and carries what the claim says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from apis.karpenter.v1 import conditions, labels
+from apis.karpenter.v1.nodeclaim import NodeClaim
+from gpu_provisioner import events, metrics
+from gpu_provisioner.indexes import NODE_PROVIDER_ID
+from gpu_provisioner.nodeclaim.step import Progress, affirmed
+from gpu_provisioner.nodes import Nodes
+from kube.apply import merge_patch
+from kube.clock import Clock
+from kube.meta import Manifest, OwnerReference
+from kube.objects import NODES, Node, Taint
+from kube.store import Store
+
+
+class Registration:
+    """Matches by provider id, syncs once, then lets pods in."""
+
+    def __init__(
+        self, writes: Nodes, nodes: Store[Node], recorder: events.Events, clock: Clock
+    ) -> None:
+        self._writes = writes
+        self._nodes = nodes
+        self._recorder = recorder
+        self._clock = clock
+
+    async def __call__(self, claim: NodeClaim, /) -> Progress:
+        now = self._clock.now()
+        kind = conditions.REGISTERED
+        if claim.condition(kind).status != "Unknown":
+            return Progress(affirmed(claim, kind, now))
+        found = matching(claim, self._nodes)
+        if not found:
+            reason, message = conditions.NODE_NOT_FOUND, conditions.NODE_NOT_FOUND_MESSAGE
+            return Progress(claim.with_condition(kind, "Unknown", reason, message, now=now))
+        if len(found) > 1:
+            reason, message = (
+                conditions.MULTIPLE_NODES_FOUND,
+                conditions.MULTIPLE_NODES_MESSAGE,
+            )
+            return Progress(claim.with_condition(kind, "False", reason, message, now=now))
+        await self._register(found[0], claim)
+        status = claim.status.model_copy(update={"node_name": found[0].metadata.name})
+        named = claim.model_copy(update={"status": status})
+        return Progress(named.with_condition(kind, "True", now=now))
+
+    async def _register(self, node: Node, claim: NodeClaim) -> None:
+        if registered(node):  # before a crash, which lost only the claim's status
+            return
+        if not any(taint.key == labels.UNREGISTERED_TAINT for taint in node.spec.taints):
+            self._recorder.event(
+                NODES,
+                node.metadata,
+                events.WARNING,
+                events.UNREGISTERED_TAINT_MISSING,
+                f"Node came without taint {labels.UNREGISTERED_TAINT}; pods may have landed"
+                " before its labels and taints were in place",
+            )
+        await self._writes.patch(node, sync(node, claim))
+        metrics.NODES_CREATED.labels(
+            metrics.nodepool(claim.metadata), metrics.zone(claim.metadata)
+        ).inc()
+
+
+def matching(claim: NodeClaim, nodes: Store[Node]) -> list[Node]:
+    """The Nodes of the claim's instance that are not on their way out."""
+    provider_id = claim.status.provider_id
+    if not provider_id:
+        return []
+    return [
+        node
+        for node in nodes.by_index(NODE_PROVIDER_ID, provider_id)
+        if node.metadata.deletion_timestamp is None
+    ]
+
+
+def registered(node: Node) -> bool:
+    return node.metadata.labels.get(labels.REGISTERED_LABEL) == "true"
+
+
+def sync(node: Node, claim: NodeClaim) -> Manifest:
+    """The patch by which the Node becomes the claim's."""
+    before, after = node.metadata, node.metadata
+    after = msgspec.structs.replace(
+        after,
+        labels={**before.labels, **claim.metadata.labels, labels.REGISTERED_LABEL: "true"},
+        annotations={**before.annotations, **claim.metadata.annotations},
+        finalizers=tuple(dict.fromkeys((*before.finalizers, labels.TERMINATION_FINALIZER))),
+        owner_references=_owners(before.owner_references, claim),
+    )
+    metadata = merge_patch(msgspec.to_builtins(before), msgspec.to_builtins(after))
+    patch: Manifest = {"metadata": metadata}
+    taints = _taints(node, claim)
+    if taints != node.spec.taints:
+        patch["spec"] = {"taints": msgspec.to_builtins(taints)}
+    return patch
+
+
+def _owners(owners: tuple[OwnerReference, ...], claim: NodeClaim) -> tuple[OwnerReference, ...]:
+    if any(owner.uid == claim.metadata.uid for owner in owners):
+        return owners
+    owner = OwnerReference(
+        api_version="karpenter.sh/v1",
+        kind="NodeClaim",
+        name=claim.metadata.name,
+        uid=claim.metadata.uid,
+        block_owner_deletion=True,
+    )
+    return (*owners, owner)
+
+
+def _taints(node: Node, claim: NodeClaim) -> tuple[Taint, ...]:
+    """The Node's own first; of the claim's those that it lacks; no longer unregistered."""
+    kept = [taint for taint in node.spec.taints if taint.key != labels.UNREGISTERED_TAINT]
+    if node.metadata.labels.get(labels.DO_NOT_SYNC_TAINTS_LABEL) == "true":
+        return tuple(kept)
+    for wanted in _claimed(claim):
+        if not any(taint.matches(wanted) for taint in kept):
+            kept.append(wanted)
+    return tuple(kept)
+
+
+def _claimed(claim: NodeClaim) -> Iterable[Taint]:
+    for taint in (*claim.spec.taints, *claim.spec.startup_taints):
+        yield Taint(key=taint.key, value=taint.value, effect=taint.effect)

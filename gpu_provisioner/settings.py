@@ -1,0 +1,93 @@
+"""What the operator of the provisioner may set. Values only: `__main__` reads the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+DEFAULT_LEASE = "gpu-provisioner-leader-election"
+"""The name that the chart's Role allows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """Seconds. Karpenter's values where it has them."""
+
+    launch_timeout: float = 5 * 60.0
+    registration_timeout: float = 15 * 60.0
+    """A GPU machine may be slower: REGISTRATION_TIMEOUT."""
+    instance_poll: float = 5.0
+    drain_poll: float = 1.0
+    drain_poll_cap: float = 10.0
+    min_drain: float = 5.0
+    garbage_collection: float = 2 * 60.0
+    garbage_grace: float = 30.0
+    """Younger instances are never collected: their claim may not have been seen yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One provisioner, for one cloud."""
+
+    cloud: str
+    cloud_settings: Mapping[str, str] = field(default_factory=dict)
+    """The cloud's own, by name (LOCAL_MACHINES_URL …)."""
+    timings: Timings = field(default_factory=Timings)
+    workers: int = 100
+    kubeconfig: str | None = None
+    metrics_port: int = 8080
+    health_port: int = 8081
+    leader_election: bool = True
+    lease_name: str = DEFAULT_LEASE
+    namespace: str = "gpu-provisioner"
+    identity: str = ""
+    log_level: str = "INFO"
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """ValueError, naming the variable, where one is missing or is none of its values."""
+    if not (cloud := environment.get("CLOUD_PROVIDER", "")):
+        raise ValueError("CLOUD_PROVIDER must be set")
+    prefix = f"{cloud.upper()}_"
+    return Settings(
+        cloud=cloud,
+        cloud_settings={
+            name: value for name, value in environment.items() if name.startswith(prefix)
+        },
+        timings=Timings(
+            launch_timeout=_number(environment, "LAUNCH_TIMEOUT", Timings.launch_timeout),
+            registration_timeout=_number(
+                environment, "REGISTRATION_TIMEOUT", Timings.registration_timeout
+            ),
+        ),
+        workers=int(_number(environment, "WORKERS", 100)),
+        kubeconfig=environment.get("KUBECONFIG") or None,
+        metrics_port=int(_number(environment, "METRICS_PORT", 8080)),
+        health_port=int(_number(environment, "HEALTH_PROBE_PORT", 8081)),
+        leader_election=_flag(environment, "LEADER_ELECT", True),
+        lease_name=environment.get("LEADER_ELECTION_NAME") or DEFAULT_LEASE,
+        namespace=environment.get("POD_NAMESPACE") or "gpu-provisioner",
+        identity=environment.get("POD_NAME", ""),
+        log_level=environment.get("LOG_LEVEL", "info").upper(),
+    )
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    """Seconds or a count; not below zero."""
+    text = environment.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a number of at least 0, not {text!r}")
+    return value
+
+
+def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
+    text = environment.get(name, "").lower()
+    if text not in {"", "true", "false"}:
+        raise ValueError(f"{name} must be true or false, not {text!r}")
+    return text == "true" if text else default

@@ -1,0 +1,100 @@
+"""A provisioner over an API server in memory, a fake cloud and a clock that stands still."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, cast
+
+import pytest
+
+from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
+from gpu_provisioner import indexes
+from gpu_provisioner.controllers import Provisioner, Stores
+from gpu_provisioner.settings import Timings
+from kube.client import Client
+from kube.controller import Result
+from kube.meta import Condition
+from kube.objects import NODES, PODS, VOLUME_ATTACHMENTS, Node
+from tests.fakes import objects
+from tests.fakes.clock import FakeClock
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.events import Events
+from tests.fakes.memorykube import MemoryKube
+
+
+class World:
+    """What there is, and the reconcilers that act on it."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.kube = MemoryKube(self.clock)
+        self.cloud = FakeCloud(self.clock)
+        self.events = Events()
+        self.timings = Timings()
+        self.stores = Stores(
+            self.kube.store(NODE_CLAIMS, indexes.OF_CLAIMS),
+            self.kube.store(NODES, indexes.OF_NODES),
+            self.kube.store(PODS, indexes.OF_PLACED),
+            self.kube.store(VOLUME_ATTACHMENTS, indexes.OF_PLACED),
+        )
+
+    @property
+    def provisioner(self) -> Provisioner:
+        return Provisioner(
+            cast("Client", self.kube), self.cloud, self.events, self.timings, self.clock
+        )
+
+    async def reconcile(self, name: str = "ws1") -> Result:
+        """One round of the claim's life, as its controller runs it."""
+        return await self.provisioner.lifecycle(self.stores).reconcile(self.claim(name))
+
+    async def reconcile_node(self, name: str = "ws1") -> Result:
+        node = self.node(name)
+        return await self.provisioner.node_termination(self.stores).reconcile(node)
+
+    async def collect_garbage(self) -> None:
+        await self.provisioner.garbage_collection(self.stores)()
+
+    def add_claim(self, name: str = "ws1", **given: Any) -> None:
+        self.kube.add(objects.claim_manifest(name, **given))
+
+    async def add_launched(self, name: str = "ws1", **given: Any) -> str:
+        """A claim whose machine was bought; its provider id."""
+        self.add_claim(name, **given)
+        await self.reconcile(name)
+        return self.claim(name).status.provider_id
+
+    async def add_ready(self, name: str = "ws1", **given: Any) -> None:
+        """A claim whose node has joined and can take work."""
+        provider_id = await self.add_launched(name, **given)
+        self.kube.add(objects.node_manifest(provider_id, name))
+        await self.reconcile(name)
+        await self.reconcile(name)
+        assert self.claim(name).is_true("Ready")
+
+    def claim(self, name: str = "ws1") -> NodeClaim:
+        found = self.stores.claims.get(name)
+        assert found is not None, f"claim {name} is gone"
+        return found
+
+    def has_claim(self, name: str = "ws1") -> bool:
+        return self.stores.claims.get(name) is not None
+
+    def node(self, name: str = "ws1") -> Node:
+        found = self.stores.nodes.get(name)
+        assert found is not None, f"node {name} is gone"
+        return found
+
+    def has_node(self, name: str = "ws1") -> bool:
+        return self.stores.nodes.get(name) is not None
+
+    def condition(self, kind: str, name: str = "ws1") -> Condition:
+        return self.claim(name).condition(kind)
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
