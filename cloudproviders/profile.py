@@ -8,6 +8,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from apis.karpenter.v1.labels import NODEPOOL_LABEL
+
+KAITO_POOL = "kaito"
 INSTANCE_TYPE_PLACEHOLDER = "{instance_type}"
 
 
@@ -48,6 +51,18 @@ class CloudProfile(_Wire):
     requests_storage: bool = False
     """Claims ask for their disk as resource `storage`: gpu-provisioner reads it, while with
     other Karpenter providers no instance type would ever fit."""
+
+    def in_kaitos_shape(self) -> CloudProfile:
+        """As KAITO's Go controller writes claims for its provisioner: with a pool that does not
+        exist, so that a Karpenter beside it keeps off, and with the disk as `storage`."""
+        pool = ProfileRequirement(key=NODEPOOL_LABEL, operator="In", values=(KAITO_POOL,))
+        return self.model_copy(
+            update={
+                "labels": {**self.labels, NODEPOOL_LABEL: KAITO_POOL},
+                "requirements": (pool, *self.requirements),
+                "requests_storage": True,
+            }
+        )
 
     def requirements_for(self, instance_type: str, *, gpus: int = 1) -> list[dict[str, Any]]:
         """The cloud's own requirements of a claim for that type, as they go over the wire."""

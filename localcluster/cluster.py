@@ -194,9 +194,12 @@ class Cluster:
         """Be the daemon of the machines API until told to stop."""
         types = InstanceTypes(self.state.instance_types)
         store = MachineStore(self.state.machines)
-        service = MachineService(store, types, self._fleet.node_of)
+        service = MachineService(store, types, self._fleet.node_of, self._forget_node)
         token = machined.ensure_token(self.state.machines_token)
         await machined.serve(service, token, self._network.gateway)
+
+    def _forget_node(self, name: str) -> None:
+        self.kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

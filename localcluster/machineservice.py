@@ -34,13 +34,22 @@ class Node(Protocol):
 
 
 MakeNode = Callable[[Machine, InstanceType], Node]
+ForgetNode = Callable[[str], None]
+"""Deletes the Node object of a machine that is gone: what a cloud's controller manager does."""
 
 
 class MachineService:
     """The machines of one cluster. All methods run on one event loop."""
 
-    def __init__(self, store: MachineStore, types: InstanceTypes, make_node: MakeNode) -> None:
+    def __init__(
+        self,
+        store: MachineStore,
+        types: InstanceTypes,
+        make_node: MakeNode,
+        forget_node: ForgetNode = lambda _name: None,
+    ) -> None:
         self._store = store
+        self._forget_node = forget_node
         self._types = types
         self._make_node = make_node
         self._machines: dict[str, Machine] = {}
@@ -175,6 +184,7 @@ class MachineService:
         while True:
             try:
                 await asyncio.to_thread(self._node(machine).remove)
+                await asyncio.to_thread(self._forget_node, name)
                 break
             except _NODE_ERRORS as error:
                 log.warning("%s is not gone yet: %s", name, error)

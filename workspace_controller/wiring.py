@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from apis.kaito.validation.facts import BYO
+from apis.kaito.validation.facts import AZURE_GPU_PROVISIONER, BYO
 from cloudproviders.instancetype import InstanceType
 from cloudproviders.profile import CloudProfile
 from presets import catalog
@@ -39,4 +39,7 @@ def settings_of(
 def _provisioner(
     name: str, profile: CloudProfile, instance_types: Mapping[str, InstanceType]
 ) -> NodeProvisioner:
-    return BringYourOwn() if name == BYO else ClaimProvisioner(profile, instance_types)
+    if name == BYO:
+        return BringYourOwn()
+    shape = profile.in_kaitos_shape() if name == AZURE_GPU_PROVISIONER else profile
+    return ClaimProvisioner(shape, instance_types)

@@ -15,6 +15,7 @@ REFUSALS: dict[str, type[CloudError]] = {
     "InsufficientCapacity": InsufficientCapacityError,
     "UnknownInstanceType": InsufficientCapacityError,
     "NameInUse": CreateError,
+    "InvalidRequest": CreateError,
 }
 """Codes that are missing here (Unauthorized, Internal …) are faults, not refusals."""
 

@@ -43,7 +43,6 @@ async def test_a_new_workspace_gets_one_claim_in_exactly_this_shape(cluster: Clu
             },
             {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]},
         ],
-        "resources": {"requests": {"storage": "82Gi"}},
         "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],
         "expireAfter": "Never",
     }

@@ -92,7 +92,7 @@ def test_the_system_keeps_its_share() -> None:
     [
         ("azure", "kaito.sh", "KaitoNodeClass", True),
         ("arc", "kaito.sh", "KaitoNodeClass", True),
-        ("local", "kaito.sh", "KaitoNodeClass", True),
+        ("local", "kaito.sh", "KaitoNodeClass", False),
         ("aws", "karpenter.k8s.aws", "EC2NodeClass", False),
         ("kwok", "karpenter.kwok.sh", "KWOKNodeClass", False),
     ],
@@ -104,6 +104,17 @@ def test_profiles(cloud: str, group: str, kind: str, storage: bool) -> None:
     assert (ref.group, ref.kind, ref.name) == (group, kind, "default")
     assert profile.requests_storage is storage
     assert profile.taints == ({"key": "sku", "value": "gpu", "effect": "NoSchedule"},)
+    asked = [need["key"] for need in profile.requirements_for("any")]
+    assert "karpenter.sh/nodepool" not in [*profile.labels, *asked]
+
+
+def test_claims_in_kaitos_shape_name_its_pool_and_ask_for_a_disk() -> None:
+    profile = cloudproviders.profile("azure").in_kaitos_shape()
+
+    pool = {"key": "karpenter.sh/nodepool", "operator": "In", "values": ["kaito"]}
+    assert pool in profile.requirements_for("Standard_NC24ads_A100_v4")
+    assert profile.labels["karpenter.sh/nodepool"] == "kaito"
+    assert profile.requests_storage
 
 
 def test_requirements_name_the_instance_type() -> None:

@@ -210,6 +210,7 @@ async def test_it_knows_its_types_and_never_drifts(local: LocalProvider) -> None
         (409, "InsufficientCapacity", InsufficientCapacityError),
         (422, "UnknownInstanceType", InsufficientCapacityError),
         (409, "NameInUse", CreateError),
+        (422, "InvalidRequest", CreateError),
         (401, "Unauthorized", CloudUnavailableError),
         (400, "BadRequest", CloudUnavailableError),
         (500, "Internal", CloudUnavailableError),

@@ -23,6 +23,7 @@ class Host:
         self.starts: list[str] = []
         self.health: dict[str, bool] = {}
         self.broken = ""
+        self.forgotten: list[str] = []
 
     def node_of(self, machine: Machine, _kind: InstanceType) -> Node:
         return Node(self, machine.name)
@@ -65,7 +66,8 @@ async def restart(tmp_path: Path, host: Host) -> AsyncIterator[Restart]:
 
     def start() -> MachineService:
         types = InstanceTypes(tmp_path / "types.json")
-        service = MachineService(MachineStore(tmp_path / "machines"), types, host.node_of)
+        store = MachineStore(tmp_path / "machines")
+        service = MachineService(store, types, host.node_of, host.forgotten.append)
         service.recover()
         services.append(service)
         return service
@@ -155,6 +157,7 @@ async def test_a_deleted_machine_is_gone_once_its_node_is(
     assert service.delete("a").state == "Deleting"
     await _until(lambda: _state(service, "a") == "NotFound")
     assert host.running == set()
+    assert host.forgotten == ["a"]
 
 
 async def test_deleting_while_it_boots_leaves_no_node(service: MachineService, host: Host) -> None:

@@ -103,6 +103,17 @@ def test_the_way_to_nodes(provisioner, kind):
     assert made.facts.byo is (provisioner == "byo")
 
 
+@pytest.mark.parametrize(
+    ("provisioner", "pool"), [("nodeclaim", None), ("azure-gpu-provisioner", "kaito")]
+)
+def test_only_claims_in_the_go_controllers_shape_name_a_pool(provisioner, pool):
+    told = process({"NODE_PROVISIONER": provisioner, "CLOUD_PROVIDER": "azure"})
+    made = settings_of(
+        told, cloudproviders.profile("azure"), cloudproviders.instance_types("azure")
+    )
+    assert made.nodes.cloud.labels.get("karpenter.sh/nodepool") == pool
+
+
 def test_the_shipped_presets_are_known():
     told = process({"CLOUD_PROVIDER": "azure"})
     made = settings_of(
