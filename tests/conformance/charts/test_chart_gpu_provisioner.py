@@ -1,0 +1,126 @@
+"""The chart of the provisioner."""
+
+from __future__ import annotations
+
+from gpu_provisioner import settings
+from tests.conformance.charts.rendering import (
+    CHARTS,
+    LOCAL,
+    allows,
+    container,
+    environment,
+    only,
+    render,
+)
+
+
+def test_provisioner_on_the_local_cloud() -> None:
+    objects = render("gpu-provisioner", LOCAL)
+    assert environment(objects) == {
+        "CLOUD_PROVIDER": "local",
+        "METRICS_PORT": "8080",
+        "HEALTH_PROBE_PORT": "8081",
+        "LEADER_ELECT": "true",
+        "LOG_LEVEL": "info",
+        "POD_NAMESPACE": "(from the pod)",
+        "POD_NAME": "(from the pod)",
+        "LOCAL_MACHINES_URL": "http://10.88.0.1:10700",
+        "LOCAL_MACHINES_TOKEN_FILE": "/var/run/secrets/local-machines/token",
+    }
+    assert container(objects)["command"] == ["gpu-provisioner"]
+    (volume,) = (
+        volume
+        for volume in only(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
+        if "secret" in volume
+    )
+    assert volume["secret"] == {
+        "secretName": "machines",
+        "items": [{"key": "token", "path": "token"}],
+    }
+
+
+def test_provisioner_elsewhere_has_no_machines_api() -> None:
+    objects = render("gpu-provisioner", {"cloudProviderName": "kwok"})
+    assert not [name for name in environment(objects) if name.startswith("LOCAL_")]
+
+
+def test_an_environment_entry_of_the_user_replaces_ours() -> None:
+    values = {
+        **LOCAL,
+        "controller": {
+            "env": [{"name": "LEADER_ELECT", "value": "false"}, {"name": "MORE", "value": "1"}]
+        },
+    }
+    seen = environment(render("gpu-provisioner", values))
+    assert (seen["LEADER_ELECT"], seen["MORE"]) == ("false", "1")
+
+
+PROVISIONER_MAY = [
+    ("karpenter.sh", "nodeclaims", "get list watch patch delete"),
+    ("karpenter.sh", "nodeclaims/status", "patch"),
+    ("karpenter.sh", "nodeclaims/finalizers", "update"),
+    ("", "nodes", "get list watch patch delete"),
+    ("", "pods", "get list watch delete"),
+    ("", "pods/eviction", "create"),
+    ("", "events", "create patch"),
+    ("", "persistentvolumeclaims", "get"),
+    ("storage.k8s.io", "volumeattachments", "get list watch"),
+]
+PROVISIONER_MAY_NOT = [
+    ("karpenter.sh", "nodeclaims", "create"),
+    ("", "secrets", "get list watch create update patch delete"),
+    ("", "nodes", "create"),
+    ("", "nodes/status", "patch"),
+    ("", "pods", "create patch"),
+    ("", "configmaps", "get list"),
+    ("apps", "statefulsets", "get list watch create"),
+    ("kaito.sh", "workspaces", "get patch"),
+]
+
+
+def test_provisioner_may_do_its_work_and_no_more() -> None:
+    role = only(render("gpu-provisioner", LOCAL), "ClusterRole")
+    for group, resource, verbs in PROVISIONER_MAY:
+        for verb in verbs.split():
+            assert allows(role, group, resource, verb), f"{verb} {resource}"
+    for group, resource, verbs in PROVISIONER_MAY_NOT:
+        for verb in verbs.split():
+            assert not allows(role, group, resource, verb), f"{verb} {resource}"
+
+
+def test_only_simulated_nodes_are_created_by_the_provisioner() -> None:
+    role = only(render("gpu-provisioner", {"cloudProviderName": "kwok"}), "ClusterRole")
+    assert allows(role, "", "nodes", "create")
+    assert allows(role, "", "nodes/status", "patch")
+
+
+def test_every_option_of_the_provisioner_at_once() -> None:
+    objects = render("gpu-provisioner", file=CHARTS / "gpu-provisioner/ci/everything-values.yaml")
+    pod = only(objects, "Deployment")["spec"]["template"]
+    assert pod["spec"]["serviceAccountName"] == "given"
+    assert not [item for item in objects if item["kind"] == "ServiceAccount"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 15
+    assert pod["spec"]["hostNetwork"] is True
+    assert pod["metadata"]["annotations"] == {"note": "1"}
+    assert {"name": "extra", "mountPath": "/extra"} in container(objects)["volumeMounts"]
+    assert allows(only(objects, "ClusterRole"), "karpenter.k8s.aws", "ec2nodeclasses", "watch")
+    (endpoint,) = only(objects, "ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint == {"port": "http-metrics", "path": "/metrics", "interval": "15s"}
+    assert only(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == "50%"
+
+
+def test_the_program_reads_what_the_chart_writes() -> None:
+    values = {
+        **LOCAL,
+        "controller": {"metrics": {"port": 9090}, "leaderElect": False, "logLevel": "debug"},
+    }
+    told = settings.from_environment(environment(render("gpu-provisioner", values)))
+    assert (told.cloud, told.metrics_port, told.leader_election) == ("local", 9090, False)
+    assert told.log_level == "DEBUG"
+    assert told.cloud_settings["LOCAL_MACHINES_URL"] == LOCAL["localMachines"]["url"]
+
+
+def test_the_role_allows_the_lease_that_the_program_takes() -> None:
+    objects = render("gpu-provisioner", LOCAL)
+    lease = settings.from_environment(environment(objects)).lease_name
+    assert allows(only(objects, "Role"), "coordination.k8s.io", "leases", "patch", lease)
