@@ -54,9 +54,19 @@ format: setup ## format and mend what ruff can
 generate: setup ## write the CRDs from the models, and copy them into the charts
 	@$(BIN)/python -m apis.generate
 
+COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	--custom-compile-command "make lock"
+SERVING := images/serving
+X86 := --python-platform x86_64-manylinux_2_28
+
 lock: setup ## resolve the locks anew, one per role, without registry addresses
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --group dev pyproject.toml -o requirements-dev.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate pyproject.toml -o images/controllers/requirements.lock
+	@$(COMPILE) --universal --group dev pyproject.toml -o requirements-dev.lock
+	@$(COMPILE) --universal pyproject.toml -o images/controllers/requirements.lock
+	@$(COMPILE) --universal images/controllers/build.in -o images/controllers/build.lock
+	@$(COMPILE) --universal $(SERVING)/llamacpp/requirements.in -o $(SERVING)/llamacpp/requirements.lock
+	@$(COMPILE) $(X86) $(SERVING)/vllm/requirements.in -o $(SERVING)/vllm/requirements.lock
+	@$(COMPILE) $(X86) --override $(SERVING)/vllm/overrides-cpu.txt \
+		$(SERVING)/vllm/requirements-cpu.in -o $(SERVING)/vllm/requirements-cpu.lock
 
 demo: setup system ## the main job on this machine: cluster, charts, Workspace, node, model, answer (ENGINE=llamacpp|vllm)
 	@$(DEMO) up --engine $(ENGINE)
