@@ -48,7 +48,7 @@ async def test_a_new_workspace_gets_one_claim_in_exactly_this_shape(cluster: Clu
     }
 
 
-async def test_until_the_claim_exists_and_the_status_is_right_it_takes_four_writes(
+async def test_until_the_claim_exists_and_the_status_is_right_it_takes_three_writes_and_an_event(
     cluster: Cluster,
 ):
     async with cluster.controller() as process:
@@ -60,7 +60,6 @@ async def test_until_the_claim_exists_and_the_status_is_right_it_takes_four_writ
             "patch Workspace metadata",
             "create NodeClaim",
             "patch Workspace status",
-            "patch Workspace metadata",
         ]
     workspace = await cluster.workspace()
     assert workspace.status.target_node_count == 1
@@ -153,13 +152,21 @@ async def test_a_claim_deleted_by_hand_is_replaced_by_the_next_attempt(cluster: 
         await cluster.create_workspace()
         first = await cluster.one_claim()
         uid = (await cluster.workspace()).metadata.uid
-        await eventually(lambda: _remembers(cluster, '"made":true'))
         await cluster.client.delete(NODE_CLAIMS, first.metadata.name)
         await eventually(lambda: _only_claim(cluster, claim_name(uid, 0, 2)))
-        await eventually(lambda: _remembers(cluster, '"attempt":2,"made":true'))
         await cluster.client.delete(NODE_CLAIMS, claim_name(uid, 0, 2))
         await eventually(lambda: _says(cluster, "attempt 3 follows after"))
         assert await cluster.claims() == []
+
+
+async def test_a_claim_lost_while_nobody_looked_is_made_again_under_its_free_name(cluster: Cluster):
+    async with cluster.controller() as process:
+        await cluster.create_workspace()
+        claim = (await cluster.one_claim()).metadata.name
+        await _quiet(process)
+    await cluster.client.delete(NODE_CLAIMS, claim)
+    async with cluster.controller():
+        await eventually(lambda: _only_claim(cluster, claim))
 
 
 async def test_a_provisioner_that_refuses_at_once_is_asked_twice_and_then_after_a_pause(
@@ -212,8 +219,7 @@ async def test_killed_after_any_write_it_converges_with_the_same_claims(
         await eventually(lambda: _dead_or_done(cluster, process, writes))
     async with cluster.controller():
         await eventually(lambda: _enough(cluster))
-        await eventually(lambda: _remembers(cluster, '"made":true'))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.3)
         workspace = await cluster.workspace()
         target = workspace.status.target_node_count
         assert target > 1
@@ -275,11 +281,6 @@ async def _is(cluster: Cluster, kind: str, *expected: str) -> bool:
 
 async def _says(cluster: Cluster, words: str) -> bool:
     return words in (await cluster.workspace()).condition("ResourceReady").message
-
-
-async def _remembers(cluster: Cluster, words: str) -> bool:
-    annotations = (await cluster.workspace()).metadata.annotations
-    return words in annotations.get("kaito.sh/node-claim-attempts", "")
 
 
 async def _service_type(cluster: Cluster, kind: str) -> bool:
