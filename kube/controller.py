@@ -90,6 +90,7 @@ class Controller(Generic[O]):
         self._clock = clock or Clock()
         self._watched: list[tuple[Informer[Any], Callable[[Any], Iterable[Key]]]] = []
         self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock, backoff=backoff)
+        self._listening = False
 
     def watch(self, informer: Informer[S], keys: Callable[[S], Iterable[Key]]) -> None:
         """A change of such an object concerns the objects with these keys: those that it named
@@ -97,16 +98,21 @@ class Controller(Generic[O]):
         self._watched.append((informer, keys))
 
     async def run(self) -> None:
-        """Reconcile everything once the caches are full, then what changes, until `stop`."""
+        """Reconcile everything once the caches are full, then what changes, until `stop`.
+
+        May be cancelled, and run again later.
+        """
         for informer in (self._informer, *(informer for informer, _ in self._watched)):
             await informer.synced.wait()
         # No await from here to the subscription: nothing can change between look and listen.
         changed = self._trigger(self._own)
         for obj in self._informer.store.list():
             changed(None, obj)
-        self._informer.subscribe(changed)
-        for informer, keys in self._watched:
-            informer.subscribe(self._trigger(keys))
+        if not self._listening:
+            self._listening = True
+            self._informer.subscribe(changed)
+            for informer, keys in self._watched:
+                informer.subscribe(self._trigger(keys))
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
                 group.create_task(self._work(), name=f"{self.name}-{number}")
@@ -181,8 +187,10 @@ class Singleton:
         """Repeat the work until `stop`."""
         self._queue.add(self.name)
         while await self._queue.get() is not None:
-            result = await _measured(self.name, "", self._once, self._clock)
-            self._queue.done(self.name)
+            try:
+                result = await _measured(self.name, "", self._once, self._clock)
+            finally:
+                self._queue.done(self.name)
             if result is None:
                 self._queue.add_rate_limited(self.name)
             else:

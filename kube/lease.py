@@ -2,7 +2,7 @@
 
 A holder is believed for `duration` seconds after *we* saw it renew: clocks of other machines are
 never compared with ours. A holder that cannot renew within `renew_deadline` must stop at once, for
-a standby takes over at `duration`; hence LeaseLostError, which ends the process.
+a standby takes over at `duration`; hence LeaseLostError, upon which all that acts is cancelled.
 """
 
 from __future__ import annotations

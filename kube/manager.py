@@ -15,7 +15,7 @@ from kube.controller import Runnable
 from kube.events import Recorder
 from kube.health import Health, Server, metrics_routes
 from kube.informer import Informer
-from kube.lease import Lease
+from kube.lease import Lease, LeaseLostError
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ class Webhook(Protocol):
 class Manager:
     """Runs the parts until a signal, or until one of them fails, which `run` then raises.
     It closes `client` at the end.
+
+    A lost lease is no such failure: while the API server is away nobody can renew, and a process
+    that ended over it would take its webhook along and come back only after a crash loop's pause.
 
     Informers, probes, metrics, webhook and recorder run at once; controllers when the lease is
     held (where there is one) and all caches are full. Equal ports share a listener. `grace`:
@@ -117,17 +120,39 @@ class Manager:
         return task
 
     async def _lead(self) -> None:
+        """Term after term: who loses the lease stops at once, and stands for it again."""
         for informer in self._informers:
             await informer.synced.wait()
-        if self._lease is not None:
-            await self._lease.acquire()
-            self._held = self._spawn("lease", self._lease.hold())
-        async with asyncio.TaskGroup() as group:
-            for controller in self._controllers:
-                task = group.create_task(controller.run(), name=controller.name)
-                self._running.append(task)
+        while not self._stopping.is_set():
+            if self._lease is not None:
+                await self._lease.acquire()
+                self._held = asyncio.create_task(self._lease.hold(), name="lease")
+            self._running = [
+                asyncio.create_task(controller.run(), name=controller.name)
+                for controller in self._controllers
+            ]
             logger.info("%d controllers started", len(self._controllers))
-            await self._stopping.wait()
+            try:
+                await self._term()
+            except LeaseLostError as lost:
+                # Killed in mid-write, as by a crash: what is half done is done again.
+                await _cancelled(self._running)
+                logger.warning("%s: controllers stopped", lost)
+
+    async def _term(self) -> None:
+        """Until told to stop; raises what a controller or the lease raised before that."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        held = [] if self._held is None else [self._held]
+        try:
+            ended, _ = await asyncio.wait(
+                [stopping, *held, *self._running], return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            stopping.cancel()
+        for task in ended:
+            task.result()
+        if not self._stopping.is_set():
+            raise RuntimeError(f"{ended.pop().get_name()} ended by itself")
 
     async def _until_stopped_or_broken(self) -> None:
         while not self._stopping.is_set():
@@ -159,7 +184,8 @@ class Manager:
             if self._recorder is not None:
                 await _within(_FLUSH_SECONDS, self._recorder.flush())
         # The lease goes last, once nothing can act any more.
-        await _cancelled([*self._running, *self._core])
+        held = [] if self._held is None else [self._held]
+        await _cancelled([*self._running, *self._core, *held])
         if self._lease is not None:
             await self._lease.release()
         for server in {self._health_server, self._metrics_server}:
