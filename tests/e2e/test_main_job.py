@@ -107,7 +107,8 @@ def _apply(kubectl: Callable[..., str], manifest: str, tmp_path: Path) -> None:
 
 
 def _claims(kubectl: Callable[..., str], workspace: str) -> list[dict[str, Any]]:
-    return list(_get(kubectl, "nodeclaims", "-l", f"kaito.sh/workspace={workspace}").get("items", []))
+    found = _get(kubectl, "nodeclaims", "-l", f"kaito.sh/workspace={workspace}")
+    return list(found.get("items", []))
 
 
 def _machines(cluster: Cluster, method: str, path: str, body: object = None) -> Any:
