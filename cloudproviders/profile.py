@@ -48,6 +48,9 @@ class CloudProfile(_Wire):
     """core/v1 Taints of every claim for a GPU node."""
     tolerations: tuple[Mapping[str, str], ...] = ()
     """core/v1 Tolerations that pods on this cloud's nodes need beyond those for `taints`."""
+    instance_type_prefixes: tuple[str, ...] = ()
+    """Types of these families are admitted whether the catalogue has them or not, as upstream
+    admits them; nothing can be estimated for those it has not."""
     requests_storage: bool = False
     """Claims ask for their disk as resource `storage`: gpu-provisioner reads it, while with
     other Karpenter providers no instance type would ever fit."""

@@ -101,6 +101,7 @@ def facts(cloud: str, node_provisioner: str) -> Facts:
 
     return installed.facts(
         cloud=cloud,
+        profile=cloudproviders.profile(cloud),
         provisioner=node_provisioner,
         gates={},
         instance_types=cloudproviders.instance_types(cloud),

@@ -86,6 +86,7 @@ def settings(
         catalog=CATALOG,
         facts=facts(
             cloud=cloud,
+            profile=profile,
             provisioner="byo" if byo else "nodeclaim",
             gates={**GATES, **(gates or {})},
             instance_types=types,

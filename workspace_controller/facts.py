@@ -9,18 +9,17 @@ from apis.kaito.v1beta1 import labels
 from apis.kaito.v1beta1.workspace import Workspace
 from apis.kaito.validation import Facts
 from cloudproviders.instancetype import InstanceType
+from cloudproviders.profile import CloudProfile
 from presets import estimate
 from presets.catalog import Catalog
 from presets.estimate import DoesNotFitError
 from presets.model import GIB
 
-_AZURE_PREFIXES = ("Standard_N", "Standard_D")
-"""Upstream admits every size of these families, whether it knows it or not."""
-
 
 def facts(
     *,
     cloud: str,
+    profile: CloudProfile,
     provisioner: str,
     gates: Mapping[str, bool],
     instance_types: Mapping[str, InstanceType],
@@ -52,7 +51,7 @@ def facts(
         preset_names=tuple(catalog.names()),
         instance_type=gpu,
         instance_type_names=tuple(instance_types),
-        instance_type_prefixes=_AZURE_PREFIXES if cloud == "azure" else (),
+        instance_type_prefixes=profile.instance_type_prefixes,
         max_model_len=max_model_len,
         weights_gib=weights_gib,
         auth_required=auth_required,

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from apis.errors import describe
-from apis.kaito import admission, defaults
+from apis.kaito import admission
 from apis.kaito.validation import Facts
 from kube.admission import AdmissionRequest, AdmissionResponse, AdmissionServer, Webhook
 from kube.certificate_sources import (
@@ -37,17 +36,13 @@ class WorkspaceAdmission:
         self._nodes = nodes
 
     async def default(self, request: AdmissionRequest) -> AdmissionResponse:
-        return AdmissionResponse.mutate(request.object, defaults.default(request.object))
+        return admission.mutate(request)
 
     async def validate(self, request: AdmissionRequest) -> AdmissionResponse:
-        """An object on its way out is let go, whatever has become wrong with it meanwhile."""
-        if request.deleting or request.subresource or request.operation == "DELETE":
-            return AdmissionResponse.allow()
-        creating = request.operation == "CREATE"
-        facts = await self._facts_for(request) if creating else self._facts
-        old = None if creating else request.old_object
-        errors = admission.refusals(request.object, facts, old)
-        return AdmissionResponse.deny(describe(errors)) if errors else AdmissionResponse.allow()
+        facts = self._facts
+        if request.operation == "CREATE":
+            facts = await self._facts_for(request)
+        return admission.validate(request, facts)
 
     async def _facts_for(self, request: AdmissionRequest) -> Facts:
         """The ConfigMap is asked for, not looked up in a cache: users create both at once."""

@@ -26,6 +26,7 @@ def settings_of(
         catalog=presets,
         facts=facts(
             cloud=told.cloud,
+            profile=profile,
             provisioner=told.provisioner,
             gates=told.gates,
             instance_types=instance_types,

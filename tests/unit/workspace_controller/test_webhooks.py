@@ -116,3 +116,11 @@ async def test_the_early_form_is_lifted():
         ("add", "/resource"),
         ("add", "/inference"),
     }
+
+
+async def test_the_early_form_may_be_applied_again_over_what_was_stored():
+    stored = a_workspace_manifest()
+    body = {name: stored[name] for name in ("resource", "inference")}
+    again = request({**stored, "spec": body}, "UPDATE", old_object=stored)
+    lifted = await admission().default(again)
+    assert {"op": "remove", "path": "/spec"} in lifted.patch
