@@ -44,7 +44,7 @@ lint: setup ## ruff, mypy --strict, import contracts, generated files up to date
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --config .importlinter
+	@PYTHONPATH=images $(BIN)/lint-imports --config .importlinter
 	@$(BIN)/python -m apis.generate --check
 
 format: setup ## format and mend what ruff can
@@ -75,7 +75,7 @@ demo-down: setup ## delete the Workspace, see node and claim go, take the cluste
 	@$(DEMO) down
 
 images: setup system ## build the images into the cache
-	@$(BIN)/python -m localcluster images build
+	@$(BIN)/python -m localcluster images build kaito-controllers kaito-serving-llamacpp kaito-serving-vllm
 
 bench: setup ## measure, and print the figures with their targets
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
