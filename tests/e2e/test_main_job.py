@@ -313,6 +313,10 @@ def test_the_api_server_may_be_gone_for_a_minute(
     assert [each["metadata"]["uid"] for each in _claims(kubectl, EXAMPLE)] == [uid]
 
 
+def test_vllm_answers_on_the_cpu_beside_it(demo: str) -> None:
+    assert "Tokyo" in _demo("up", "--engine", "vllm").rpartition("answer:")[2]
+
+
 def test_down_shows_that_node_and_claim_go_and_leaves_nothing(
     cluster: Cluster, kubectl: Callable[..., str]
 ) -> None:
