@@ -8,10 +8,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 ENGINE ?= llamacpp
+IMAGES := kaito-controllers kaito-serving-llamacpp kaito-serving-vllm
 DEMO := $(BIN)/python -m localcluster.demo
 STAMP := $(VENV)/.ready-$(shell cat requirements-dev.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: help setup system test test-unit test-integration test-e2e lint format lock generate demo demo-down images bench charts clean
+.PHONY: help setup system binaries assets test test-unit test-integration test-e2e lint format lock generate demo demo-down images bench charts clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,16 +29,23 @@ $(STAMP): requirements-dev.lock pyproject.toml
 system: setup ## install the system packages the local cluster needs (root, apt) where they are missing
 	@$(BIN)/python -m localcluster.requirements --install
 
-test: setup system ## run all tests: unit, integration (real API server), conformance, e2e (real kubelets)
+binaries: setup ## fetch or build the Kubernetes programs (minutes, once)
+	@$(BIN)/python -m localcluster binaries >/dev/null
+
+assets: binaries system ## and the images and the model that the tests on the local cluster need
+	@$(BIN)/python -m localcluster images build $(IMAGES)
+	@$(BIN)/python -m localcluster models --hf
+
+test: assets ## run all tests: unit, integration (real API server), conformance, e2e (real kubelets)
 	@$(BIN)/python -m pytest tests
 
 test-unit: setup ## run the unit tests alone: seconds, no root
 	@$(BIN)/python -m pytest tests/unit
 
-test-integration: setup ## run the tests against a real kube-apiserver: no root
+test-integration: binaries ## run the tests against a real kube-apiserver: no root
 	@$(BIN)/python -m pytest tests/integration tests/conformance
 
-test-e2e: setup system ## run the tests on the local cluster: root
+test-e2e: assets ## run the tests on the local cluster: root
 	@$(BIN)/python -m pytest tests/e2e
 
 lint: setup ## ruff, mypy --strict, import contracts, generated files up to date
@@ -75,7 +83,7 @@ demo-down: setup ## delete the Workspace, see node and claim go, take the cluste
 	@$(DEMO) down
 
 images: setup system ## build the images into the cache
-	@$(BIN)/python -m localcluster images build kaito-controllers kaito-serving-llamacpp kaito-serving-vllm
+	@$(BIN)/python -m localcluster images build $(IMAGES)
 
 bench: setup ## measure, and print the figures with their targets
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done

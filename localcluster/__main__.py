@@ -20,6 +20,7 @@ from localcluster.images import by_reference
 from localcluster.network import NODES, Network
 from localcluster.processes import StartError
 from localcluster.recipes import discover
+from localcluster.tools import TOOLS
 
 TAG = "0.1.0"
 _FAILURES = (
@@ -62,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
     kubeconfig = commands.add_parser("kubeconfig", parents=[common], help="print the path")
     kubeconfig.set_defaults(run=_kubeconfig)
+
+    binaries = commands.add_parser("binaries", help="fetch or build all programs, print where")
+    binaries.set_defaults(run=_binaries)
 
     images = commands.add_parser("images", parents=[common], help="build and load images")
     images.add_argument("action", choices=["list", "build", "load"])
@@ -115,6 +119,13 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _kubeconfig(arguments: argparse.Namespace) -> int:
     print(paths.State(arguments.state.resolve()).kubeconfig)
+    return 0
+
+
+def _binaries(_arguments: argparse.Namespace) -> int:
+    cache = paths.cache_directory(os.environ)
+    for path in Binaries(cache, paths.assets_directory(os.environ)).paths(TOOLS).values():
+        print(path)
     return 0
 
 
