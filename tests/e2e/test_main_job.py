@@ -106,6 +106,19 @@ def _apply(kubectl: Callable[..., str], manifest: str, tmp_path: Path) -> None:
     kubectl("apply", "-f", str(file))
 
 
+def _apply_soon(kubectl: Callable[..., str], manifest: str, tmp_path: Path) -> None:
+    """As a user does while the controller with its webhook comes back: again, until it is taken."""
+
+    def taken() -> bool:
+        try:
+            _apply(kubectl, manifest, tmp_path)
+        except CommandError:
+            return False
+        return True
+
+    _until(taken, 60)
+
+
 def _claims(kubectl: Callable[..., str], workspace: str) -> list[dict[str, Any]]:
     found = _get(kubectl, "nodeclaims", "-l", f"kaito.sh/workspace={workspace}")
     return list(found.get("items", []))
@@ -245,10 +258,9 @@ def test_killed_controllers_make_no_node_twice(
 ) -> None:
     names = [f"killed-{number}" for number in range(3)]
     for name in names:
-        _apply(kubectl, _workspace(name), tmp_path)
+        _apply_soon(kubectl, _workspace(name), tmp_path)
         for namespace in ("gpu-provisioner", "kaito-workspace"):
             kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
-        kubectl("rollout", "status", "-n", "kaito-workspace", "deployment/workspace")
     for name in names:
         _until(
             lambda name=name: (
