@@ -7,7 +7,6 @@ show the old certificate are believed until they show the new one.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from kube.x509 import AUTHORITY_USAGE, general_name, key_pem
 
 AUTHORITY_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=90)
@@ -75,27 +76,16 @@ def _due(certificate: x509.Certificate, now: datetime) -> bool:
 
 def _named(certificate: x509.Certificate, names: tuple[str, ...]) -> bool:
     found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return set(found) == set(map(_general_name, names))
+    return set(found) == set(map(general_name, names))
 
 
 def _authority(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("kaito-webhook-ca")
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=True,
-        crl_sign=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
     made = (
         _builder(name, name, key, now, AUTHORITY_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
+        .add_extension(AUTHORITY_USAGE, critical=True)
         .sign(key, hashes.SHA256())
     )
     return made, key
@@ -111,11 +101,11 @@ def _issue(
     key = ec.generate_private_key(ec.SECP256R1())
     server = (
         _builder(_name(names[0]), authority.subject, key, now, SERVER_LIFE)
-        .add_extension(x509.SubjectAlternativeName(map(_general_name, names)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(map(general_name, names)), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    return Issued(_pem(authority) + former, _key_pem(authority_key), _pem(server), _key_pem(key))
+    return Issued(_pem(authority) + former, key_pem(authority_key), _pem(server), key_pem(key))
 
 
 def _builder(
@@ -142,23 +132,8 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common[:_MAX_COMMON_NAME])])
 
 
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
-
 def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
 
 
 def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:

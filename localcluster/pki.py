@@ -7,7 +7,6 @@ what is there already is kept, so that a second start changes nobody's identity.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from kube.x509 import AUTHORITY_USAGE, general_name, key_pem
 
 LIFETIME = timedelta(days=3650)
 _CLOCK_SKEW = timedelta(hours=1)
@@ -72,7 +73,7 @@ class Authority:
         pair = _paths(self._directory, "service-account")
         if not _complete(pair):
             key = ec.generate_private_key(ec.SECP256R1())
-            write_private(pair.key, _key_pem(key))
+            write_private(pair.key, key_pem(key))
             public = key.public_key().public_bytes(
                 serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
             )
@@ -85,21 +86,10 @@ class Authority:
             return pair
         key = ec.generate_private_key(ec.SECP256R1())
         name = _distinguished("kaito-localcluster", ())
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            key_cert_sign=True,
-            crl_sign=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            encipher_only=False,
-            decipher_only=False,
-        )
         certificate = (
             _builder(name, name, key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(usage, critical=True)
+            .add_extension(AUTHORITY_USAGE, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
             .sign(key, hashes.SHA256())
         )
@@ -126,7 +116,7 @@ class Authority:
             )
         )
         if addresses:
-            names = x509.SubjectAlternativeName([_general_name(item) for item in addresses])
+            names = x509.SubjectAlternativeName([general_name(item) for item in addresses])
             builder = builder.add_extension(names, critical=False)
         return _store(pair, key, builder.sign(self._key, hashes.SHA256()))
 
@@ -165,7 +155,7 @@ def _complete(pair: Pair) -> bool:
 
 def _store(pair: Pair, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> Pair:
     pair.certificate.unlink(missing_ok=True)
-    write_private(pair.key, _key_pem(key))
+    write_private(pair.key, key_pem(key))
     write_private(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
     return pair
 
@@ -191,21 +181,6 @@ def _distinguished(common_name: str, organizations: Sequence[str]) -> x509.Name:
             *(x509.NameAttribute(NameOID.ORGANIZATION_NAME, item) for item in organizations),
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
-    )
-
-
-def _general_name(address: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(address))
-    except ValueError:
-        return x509.DNSName(address)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
     )
 
 
