@@ -17,10 +17,6 @@ class GPU:
     memory_gib: float = 0.0
     compute_capability: str = ""
 
-    @property
-    def total_memory_gib(self) -> float:
-        return self.count * self.memory_gib
-
     def __bool__(self) -> bool:
         return self.count > 0
 

@@ -12,25 +12,13 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from localcluster import paths, requirements
-from localcluster.binaries import Binaries, BinaryError
-from localcluster.cluster import REPOSITORY, Cluster, ClusterError, Settings, network_of
-from localcluster.commands import CommandError
+from localcluster import paths
+from localcluster.binaries import Binaries
+from localcluster.cluster import FAILURES, REPOSITORY, Cluster, Settings, network_of
 from localcluster.images import by_reference
 from localcluster.network import NODES, Network
-from localcluster.processes import StartError
-from localcluster.recipes import discover
+from localcluster.recipes import TAG, discover
 from localcluster.tools import TOOLS
-
-TAG = "0.1.0"
-_FAILURES = (
-    BinaryError,
-    ClusterError,
-    CommandError,
-    StartError,
-    requirements.MissingError,
-    PermissionError,
-)
 
 
 def main() -> int:
@@ -39,7 +27,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         return int(arguments.run(arguments))
-    except _FAILURES as error:
+    except FAILURES as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

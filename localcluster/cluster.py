@@ -17,7 +17,8 @@ from pathlib import Path
 
 from localcluster import addons, cgroups, machined, network, node, requirements
 from localcluster.addons import Kubectl
-from localcluster.binaries import Binaries, locked
+from localcluster.binaries import Binaries, BinaryError, locked
+from localcluster.commands import CommandError
 from localcluster.controlplane import ControlPlane
 from localcluster.fleet import SYSTEM_NODE, Fleet
 from localcluster.images import Archive, Builder, by_reference
@@ -40,6 +41,17 @@ OWNER = Path("/run/kaito-localcluster.state")
 
 class ClusterError(Exception):
     """The cluster cannot do what was asked; the message says why."""
+
+
+FAILURES = (
+    BinaryError,
+    ClusterError,
+    CommandError,
+    StartError,
+    requirements.MissingError,
+    PermissionError,
+)
+"""What a command on a cluster tells in one message, without a traceback."""
 
 
 @dataclass(frozen=True, slots=True)

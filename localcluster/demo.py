@@ -20,14 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from localcluster import cluster, paths, requirements
-from localcluster.binaries import Binaries, BinaryError
-from localcluster.commands import CommandError
+from localcluster.binaries import Binaries
 from localcluster.images import by_reference
-from localcluster.processes import StartError
-from localcluster.recipes import REGISTRY
+from localcluster.recipes import REGISTRY, TAG
 
 REPOSITORY = Path(__file__).parents[1]
-TAG = "0.1.0"
 TOKEN_SECRET = "local-machines"  # noqa: S105 - a name
 PROMPT = "The three largest cities of Japan are"
 _NODE_SECONDS = 180.0
@@ -294,14 +291,7 @@ def main() -> int:
             up(ENGINES[arguments.engine], settings)
         else:
             down(settings)
-    except (
-        DemoError,
-        cluster.ClusterError,
-        BinaryError,
-        CommandError,
-        StartError,
-        requirements.MissingError,
-    ) as error:
+    except (DemoError, *cluster.FAILURES) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REGISTRY = "localhost"
+TAG = "0.1.0"
+"""Of the project's own images, as the charts' appVersion."""
 BASE = "localhost/base:bookworm"
 _NOT_CONTENT = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 

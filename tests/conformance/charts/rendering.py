@@ -98,5 +98,19 @@ def allows(role: Object, group: str, resource: str, verb: str, name: str = "") -
     )
 
 
+Rights = list[tuple[str, str, str]]
+"""API group, resource, verbs."""
+
+
+def assert_rights(role: Object, may: Rights, may_not: Rights) -> None:
+    """The role allows each verb of the first list, and none of the second."""
+    for group, resource, verbs in may:
+        for verb in verbs.split():
+            assert allows(role, group, resource, verb), f"{verb} {resource}"
+    for group, resource, verbs in may_not:
+        for verb in verbs.split():
+            assert not allows(role, group, resource, verb), f"{verb} {resource}"
+
+
 def pod_ports(objects: list[Object]) -> dict[str, int]:
     return {port["name"]: port["containerPort"] for port in container(objects)["ports"]}

@@ -7,6 +7,7 @@ from tests.conformance.charts.rendering import (
     CHARTS,
     LOCAL,
     allows,
+    assert_rights,
     container,
     environment,
     only,
@@ -80,12 +81,7 @@ PROVISIONER_MAY_NOT = [
 
 def test_provisioner_may_do_its_work_and_no_more() -> None:
     role = only(render("gpu-provisioner", LOCAL), "ClusterRole")
-    for group, resource, verbs in PROVISIONER_MAY:
-        for verb in verbs.split():
-            assert allows(role, group, resource, verb), f"{verb} {resource}"
-    for group, resource, verbs in PROVISIONER_MAY_NOT:
-        for verb in verbs.split():
-            assert not allows(role, group, resource, verb), f"{verb} {resource}"
+    assert_rights(role, PROVISIONER_MAY, PROVISIONER_MAY_NOT)
 
 
 def test_only_simulated_nodes_are_created_by_the_provisioner() -> None:

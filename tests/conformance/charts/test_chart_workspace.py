@@ -9,6 +9,7 @@ from tests.conformance.charts.rendering import (
     WEBHOOKS,
     Object,
     allows,
+    assert_rights,
     container,
     environment,
     only,
@@ -66,12 +67,7 @@ WORKSPACE_MAY_NOT = [
 
 def test_workspace_controller_may_do_its_work_and_no_more() -> None:
     role = only(render("workspace"), "ClusterRole")
-    for group, resource, verbs in WORKSPACE_MAY:
-        for verb in verbs.split():
-            assert allows(role, group, resource, verb), f"{verb} {resource}"
-    for group, resource, verbs in WORKSPACE_MAY_NOT:
-        for verb in verbs.split():
-            assert not allows(role, group, resource, verb), f"{verb} {resource}"
+    assert_rights(role, WORKSPACE_MAY, WORKSPACE_MAY_NOT)
 
 
 def test_who_brings_the_nodes_asks_for_no_claims() -> None:
