@@ -7,12 +7,14 @@ does not verify, and, after a lost connection, a request that must not happen tw
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import aiohttp
 import msgspec
@@ -29,6 +31,7 @@ _RETRIED = frozenset({429, 500, 502, 503, 504})
 _FIRST_DELAY = 0.25
 _LONGEST_DELAY = 8.0
 _CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 1.0
 # The API server itself gives a request 60 s, webhooks and all.
 _ANSWER_SECONDS = 65.0
 
@@ -45,11 +48,24 @@ class Transport:
         self._host = urlsplit(endpoint.server).netloc
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
     async def close(self) -> None:
+        """Ends what is still open, also connections that requests which were cancelled left in the
+        midst of TLS's goodbye: nobody would hear its end once the event loop has closed."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+        for each in self._open_sockets():
+            with suppress(OSError):  # the peer was quicker
+                each.shutdown(socket.SHUT_RDWR)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while self._open_sockets():  # noqa: ASYNC110 - sockets tell nobody
+                    await asyncio.sleep(0.005)
+
+    def _open_sockets(self) -> list[socket.socket]:
+        return [each for each in self._sockets if each.fileno() >= 0]
 
     async def request(
         self,
@@ -118,9 +134,10 @@ class Transport:
                 raise await _refusal(response)
             yield response
         finally:
-            # Releasing would read the rest of an endless stream; an answer that was read is
-            # already back in the pool.
-            response.close() if silence is not None else response.release()
+            if silence is not None:
+                _hang_up(response)
+            else:
+                response.release()  # an answer that was read is already back in the pool
 
     async def _send(
         self,
@@ -164,7 +181,7 @@ class Transport:
                 connector=aiohttp.TCPConnector(
                     ssl=self._endpoint.ssl if self._endpoint.ssl is not None else True,
                     limit=0,
-                    socket_factory=_kept_alive_socket,
+                    socket_factory=self._socket,
                 ),
                 # Uncompressed on purpose: in a cluster the CPU of both ends is dearer than bytes.
                 headers={
@@ -176,6 +193,11 @@ class Transport:
             )
         return self._session
 
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        opened = _kept_alive_socket(address)
+        self._sockets.add(opened)
+        return opened
+
 
 def backoff(attempt: int, first: float, longest: float, *, least: float | None = None) -> float:
     """Seconds before try `attempt` + 1: doubling from `first`, the half of it left to chance.
@@ -186,6 +208,15 @@ def backoff(attempt: int, first: float, longest: float, *, least: float | None =
     if least is not None:
         return least + spread * min(1.0, least)
     return float(min(longest, first * 2 ** min(attempt, 30)) * (0.5 + spread / 2))
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """End an endless stream: releasing it would read the rest, and closing alone waits up to 30 s
+    for the server's goodbye in TLS, during which the socket belongs to nobody."""
+    transport = response.connection.transport if response.connection is not None else None
+    response.close()
+    if transport is not None:
+        transport.abort()
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> KubeError:
