@@ -65,11 +65,12 @@ generate: setup ## write the CRDs from the models, and copy them into the charts
 COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	--custom-compile-command "make lock"
 SERVING := images/serving
+CLOUDS := --extra aws --extra azure --extra gcp
 X86 := --python-platform x86_64-manylinux_2_28
 
 lock: setup ## resolve the locks anew, one per role, without registry addresses
-	@$(COMPILE) --universal --group dev pyproject.toml -o requirements-dev.lock
-	@$(COMPILE) --universal pyproject.toml -o images/controllers/requirements.lock
+	@$(COMPILE) --universal --group dev $(CLOUDS) pyproject.toml -o requirements-dev.lock
+	@$(COMPILE) --universal $(CLOUDS) pyproject.toml -o images/controllers/requirements.lock
 	@$(COMPILE) --universal images/controllers/build.in -o images/controllers/build.lock
 	@$(COMPILE) --universal $(SERVING)/llamacpp/requirements.in -o $(SERVING)/llamacpp/requirements.lock
 	@$(COMPILE) $(X86) $(SERVING)/vllm/requirements.in -o $(SERVING)/vllm/requirements.lock

@@ -18,10 +18,10 @@ from cloudproviders.provider import CloudProvider
 if TYPE_CHECKING:  # catalogues and profiles are for those too who have no use for a client
     from kube.client import Client
 
-PROVIDERS = ("kwok", "local")
+PROVIDERS = ("arc", "aws", "azure", "gcp", "kwok", "local")
 """Clouds that can be provisioned from: each module `<cloud>.provider` has a `build`."""
 
-CATALOGUED = ("arc", "aws", "azure", "kwok", "local")
+CATALOGUED = ("arc", "aws", "azure", "gcp", "kwok", "local")
 """Clouds whose instance types and claim shapes are known."""
 
 

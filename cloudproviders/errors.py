@@ -4,6 +4,7 @@
       NodeClaimNotFoundError       the machine does not exist: finalizers may go
       InsufficientCapacityError    nothing can be had that fits: the claim is deleted
       NodeClassNotReadyError       the configuration is not ready: the claim is deleted
+      OfferingRefusedError         not this type, zone or capacity type: the ladder goes on
       CreateError(reason)          told on the Launched condition, then tried again
       CloudUnavailableError        the cloud could not be asked: LaunchFailed, and backoff
 
@@ -11,6 +12,8 @@ Each provider translates the errors of its vendor to these at its border.
 """
 
 from __future__ import annotations
+
+from cloudproviders.unavailable import Scope
 
 
 class CloudError(Exception):
@@ -36,6 +39,17 @@ class CreateError(CloudError):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+class OfferingRefusedError(CloudError):
+    """One rung of a claim's ladder cannot be had: for `scope` and for `ttl` seconds (None: the
+    usual time) nobody need ask again. Never leaves a provider: `ladder.climb` takes it."""
+
+    def __init__(self, message: str, scope: Scope, *, ttl: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.scope = scope
+        self.ttl = ttl
 
 
 class CloudUnavailableError(CloudError):

@@ -7,8 +7,9 @@ outside the contract.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 from prometheus_client import Counter, Histogram
 
@@ -16,8 +17,19 @@ from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
 from cloudproviders.errors import CloudError
 from cloudproviders.instancetype import InstanceType
-from cloudproviders.provider import CloudProvider, GroupKind, Instance, RepairPolicy
+from cloudproviders.nodeclass import NodeClass, NodeClassStatus
+from cloudproviders.provider import (
+    CloudProvider,
+    GroupKind,
+    Instance,
+    Interruption,
+    Pending,
+    RegistrationHook,
+    RepairPolicy,
+)
+from kube.meta import Resource
 from kube.metrics import REGISTRY
+from kube.objects import Node
 
 DURATION_SECONDS = Histogram(
     "karpenter_cloudprovider_duration_seconds",
@@ -52,7 +64,15 @@ class MeteredProvider:
     def repair_policies(self) -> Sequence[RepairPolicy]:
         return self._cloud.repair_policies
 
-    async def create(self, claim: NodeClaim, /) -> Instance:
+    @property
+    def node_class_resources(self) -> Sequence[Resource[NodeClass]]:
+        return self._cloud.node_class_resources
+
+    @property
+    def registration_hooks(self) -> Sequence[RegistrationHook]:
+        return self._cloud.registration_hooks
+
+    async def create(self, claim: NodeClaim, /) -> Instance | Pending:
         with self._measured("Create"):
             return await self._cloud.create(claim)
 
@@ -75,6 +95,19 @@ class MeteredProvider:
     async def is_drifted(self, claim: NodeClaim, /) -> str:
         with self._measured("IsDrifted"):
             return await self._cloud.is_drifted(claim)
+
+    def claim_of(self, node: Node, /) -> str:
+        return self._cloud.claim_of(node)
+
+    async def resolve(self, node_class: NodeClass, /) -> NodeClassStatus:
+        with self._measured("Resolve"):
+            return await self._cloud.resolve(node_class)
+
+    def interruptions(self) -> AsyncIterator[Interruption]:
+        return self._cloud.interruptions()
+
+    def interrupted(self, node: Node, now: datetime, /) -> Interruption | None:
+        return self._cloud.interrupted(node, now)
 
     async def close(self) -> None:
         await self._cloud.close()

@@ -31,6 +31,10 @@ class Choice(NamedTuple):
     def labels(self) -> dict[str, str]:
         return self.instance_type.labels_at(self.offering)
 
+    def __str__(self) -> str:
+        where = f" in {self.offering.zone}" if self.offering.zone else ""
+        return f"{self.instance_type.name} ({self.offering.capacity_type}{where})"
+
 
 def choices(claim: NodeClaim, types: Iterable[InstanceType]) -> list[Choice]:
     """All that satisfies the claim's requirements and requests, in the order to try them."""

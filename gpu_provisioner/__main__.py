@@ -10,10 +10,12 @@ import sys
 
 import cloudproviders
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
+from apis.karpenter.v1.nodepool import NODE_POOLS
 from cloudproviders.errors import CloudConfigurationError
 from gpu_provisioner import settings as settings_
-from gpu_provisioner.controllers import Caches, Provisioner
+from gpu_provisioner.controllers import controllers
 from gpu_provisioner.settings import Settings
+from gpu_provisioner.shared import Caches, Shared
 from kube import config, log
 from kube.client import Client
 from kube.clock import Clock
@@ -29,21 +31,21 @@ logger = logging.getLogger(__name__)
 async def run(settings: Settings) -> None:
     """Until a signal; CloudConfigurationError or ConfigError where the settings cannot work."""
     clock = Clock()
-    client = Client(config.load(settings.kubeconfig), field_manager=NAME, kinds=[NODE_CLAIMS])
+    client = Client(
+        config.load(settings.kubeconfig), field_manager=NAME, kinds=[NODE_CLAIMS, NODE_POOLS]
+    )
     try:
         cloud = cloudproviders.load(settings.cloud, settings.cloud_settings, client)
     except CloudConfigurationError:
         await client.close()
         raise
     recorder = Recorder(client, NAME, clock)
-    caches = Caches.of(client, clock)
-    provisioner = Provisioner(
-        client, cloud, recorder, settings.timings, clock, workers=settings.workers
-    )
+    caches = Caches.of(client, cloud, clock)
+    shared = Shared(client, cloud, recorder, settings.timings, clock, workers=settings.workers)
     manager = Manager(
         client=client,
         informers=caches.all(),
-        controllers=provisioner.controllers(caches),
+        controllers=controllers(shared, caches),
         lease=_lease(settings, client, clock),
         health_port=settings.health_port,
         metrics_port=settings.metrics_port,

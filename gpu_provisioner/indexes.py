@@ -5,12 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from apis.karpenter.v1.labels import NODEPOOL_LABEL
 from apis.karpenter.v1.nodeclaim import NodeClaim
+from apis.karpenter.v1.nodepool import NodePool
 from kube.objects import Node, Pod, VolumeAttachment
 
 NODE_PROVIDER_ID = "spec.providerID"
 CLAIM_PROVIDER_ID = "status.providerID"
 NODE_NAME = "spec.nodeName"
+CLAIM_POOL = "karpenter.sh/nodepool"
+NODE_POOL = "karpenter.sh/nodepool"
+CLASS = "spec.nodeClassRef"
+"""Of claims and pools: `group/kind/name` of the class that they refer to."""
+
+
+def class_key(group: str, kind: str, name: str) -> str:
+    """What `CLASS` indexes by."""
+    return f"{group}/{kind}/{name}"
+
+
+def _claim_class(claim: NodeClaim) -> Iterable[str]:
+    ref = claim.spec.node_class_ref
+    return [class_key(ref.group, ref.kind, ref.name)]
+
+
+def _pool_class(pool: NodePool) -> Iterable[str]:
+    ref = pool.spec.template.spec.node_class_ref
+    return [class_key(ref.group, ref.kind, ref.name)]
+
+
+def _pool_label(labelled: NodeClaim | Node) -> Iterable[str]:
+    pool = labelled.metadata.labels.get(NODEPOOL_LABEL)
+    return [pool] if pool else []
 
 
 def _claim_provider_id(claim: NodeClaim) -> Iterable[str]:
@@ -27,6 +53,11 @@ def _node_name(placed: Pod | VolumeAttachment) -> Iterable[str]:
 
 Indexes = Mapping[str, Callable[[Any], Iterable[str]]]
 
-OF_CLAIMS: Indexes = {CLAIM_PROVIDER_ID: _claim_provider_id}
-OF_NODES: Indexes = {NODE_PROVIDER_ID: _node_provider_id}
+OF_CLAIMS: Indexes = {
+    CLAIM_PROVIDER_ID: _claim_provider_id,
+    CLAIM_POOL: _pool_label,
+    CLASS: _claim_class,
+}
+OF_NODES: Indexes = {NODE_PROVIDER_ID: _node_provider_id, NODE_POOL: _pool_label}
+OF_POOLS: Indexes = {CLASS: _pool_class}
 OF_PLACED: Indexes = {NODE_NAME: _node_name}

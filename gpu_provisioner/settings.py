@@ -16,6 +16,8 @@ class Timings:
     launch_timeout: float = 5 * 60.0
     registration_timeout: float = 15 * 60.0
     """A GPU machine may be slower: REGISTRATION_TIMEOUT."""
+    initialization_timeout: float = 10 * 60.0
+    """From registered to allocatable GPU, which Karpenter lets take for ever."""
     instance_poll: float = 5.0
     drain_poll: float = 1.0
     drain_poll_cap: float = 10.0
@@ -23,6 +25,21 @@ class Timings:
     garbage_collection: float = 2 * 60.0
     garbage_grace: float = 30.0
     """Younger instances are never collected: their claim may not have been seen yet."""
+    gpu_toleration: float = 10 * 60.0
+    """How long a node may have fewer GPUs than its instance type before it is repaired."""
+    repair_blocked: float = 5 * 60.0
+    """Until a repair that the brake has stopped is looked at again."""
+    drift: float = 5 * 60.0
+    instance_type_drift_age: float = 60 * 60.0
+    consistency: float = 10 * 60.0
+    pod_events: float = 10.0
+    """Within which a second pod event of a claim is not written."""
+    node_class: float = 5 * 60.0
+    """Between two looks at what a node class stands for in the cloud."""
+    static_pool: float = 60.0
+    static_pool_limited: float = 30.0
+    static_pool_backoff: tuple[float, float] = (10.0, 10 * 60.0)
+    """First and longest pause of a static pool whose claims keep being given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

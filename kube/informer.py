@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from kube import wire
 from kube.client import PAGE, Client
 from kube.clock import Clock
-from kube.errors import GoneError, KubeError
+from kube.errors import GoneError, KubeError, NotFoundError
 from kube.meta import Key, Resource
 from kube.store import Object, Store
 from kube.transport import NETWORK_ERRORS, backoff
@@ -46,7 +46,8 @@ _FAILURES_BEFORE_LIST = 3
 class Informer(Generic[O]):
     """Keeps `store` equal to the collection, and tells subscribers of each change.
 
-    `retry`: first and longest delay after a failure, seconds.
+    `retry`: first and longest delay after a failure, seconds. `optional`: the kind may not be
+    served (its CRD is somebody else's): then the store is empty, and in sync, until it is.
     """
 
     def __init__(
@@ -61,8 +62,12 @@ class Informer(Generic[O]):
         clock: Clock | None = None,
         retry: tuple[float, float] = (0.5, 30.0),
         page: int = PAGE,
+        optional: bool = False,
     ) -> None:
         self.resource = resource
+        self.served = False
+        """Whether the API server has the kind."""
+        self._optional = optional
         self.store: Store[O] = Store(indexes)
         self.synced = asyncio.Event()
         self.unreadable: dict[Key, str] = {}
@@ -99,6 +104,8 @@ class Informer(Generic[O]):
                 logger.info("list of %s is too old: %s", self.resource.plural, error)
                 self._version = ""
                 await self._wait_after_failure()
+            except NotFoundError as error:
+                await self._not_served(error)
             except (KubeError, ValueError, *NETWORK_ERRORS) as error:
                 # ValueError: a body that is no JSON, from a proxy or a connection cut short.
                 logger.warning(
@@ -107,6 +114,20 @@ class Informer(Generic[O]):
                 await self._wait_after_failure()
                 if self._failures >= _FAILURES_BEFORE_LIST:
                     self._version = ""
+
+    async def _not_served(self, error: NotFoundError) -> None:
+        self._version = ""
+        if not self._optional:
+            logger.warning("%s are not served: %s", self.resource.plural, error)
+            await self._wait_after_failure()
+            return
+        self._touch()
+        changes = self.store.replace(())
+        self.served = False
+        self.synced.set()
+        for old, new in changes:
+            self._tell(old, new)
+        await self._clock.sleep(self._retry[1])
 
     async def _wait_after_failure(self) -> None:
         delay = backoff(self._failures, *self._retry)
@@ -126,6 +147,7 @@ class Informer(Generic[O]):
         readable = (item for item in listing.items if not isinstance(item, wire.Head))
         changes = self.store.replace(readable, keep=unreadable)
         self._version = listing.resource_version
+        self.served = True
         self.synced.set()
         for old, new in changes:
             self._tell(old, new)

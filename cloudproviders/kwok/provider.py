@@ -36,7 +36,7 @@ CONFLICT_PAUSE = 0.1
 logger = logging.getLogger(__name__)
 
 
-class KwokProvider:
+class KwokProvider(CloudProvider):
     """A machine is its Node. `boot_seconds` pass until it registers and reports Ready."""
 
     name = "kwok"

@@ -37,7 +37,7 @@ class Machines(Protocol):
     async def close(self) -> None: ...
 
 
-class LocalProvider:
+class LocalProvider(CloudProvider):
     """A machine is named as its claim and marked with its uid, so nothing need be remembered."""
 
     name = "local"

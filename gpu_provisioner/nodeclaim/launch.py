@@ -14,7 +14,7 @@ from cloudproviders.errors import (
     InsufficientCapacityError,
     NodeClassNotReadyError,
 )
-from cloudproviders.provider import CloudProvider, Instance
+from cloudproviders.provider import CloudProvider, Instance, Pending
 from gpu_provisioner import events
 from gpu_provisioner.nodeclaim.step import GiveUp, Progress, affirmed
 from kube.clock import Clock
@@ -46,6 +46,11 @@ class Launch:
             return self._failed(claim, refused.reason, refused)
         except (CloudError, KubeError, *NETWORK_ERRORS) as failed:
             return self._failed(claim, LAUNCH_FAILED, failed)
+        if isinstance(instance, Pending):
+            told = claim.with_condition(
+                LAUNCHED, "Unknown", instance.reason, cut(instance.message), now=now
+            )
+            return Progress(told, look_again=instance.look_again)
         return Progress(hydrate(claim, instance).with_condition(LAUNCHED, "True", now=now))
 
     def _give_up(self, claim: NodeClaim, refused: CloudError, reason: str) -> Progress:
@@ -55,11 +60,11 @@ class Launch:
             "nodeclass_not_ready": events.NODE_CLASS_NOT_READY,
         }[reason]
         told = self._failed(claim, event, refused).claim
-        return Progress(told, give_up=GiveUp(reason, event, _cut(str(refused))))
+        return Progress(told, give_up=GiveUp(reason, event, cut(str(refused))))
 
     def _failed(self, claim: NodeClaim, reason: str, failure: Exception) -> Progress:
         told = claim.with_condition(
-            LAUNCHED, "Unknown", reason, _cut(str(failure)), now=self._clock.now()
+            LAUNCHED, "Unknown", reason, cut(str(failure)), now=self._clock.now()
         )
         return Progress(told, failure=failure)
 
@@ -74,7 +79,8 @@ def hydrate(claim: NodeClaim, instance: Instance) -> NodeClaim:
         labels.node_class_label(ref.group, ref.kind): ref.name,
         **claim.metadata.labels,
     }
-    metadata = msgspec.structs.replace(claim.metadata, labels=hydrated)
+    annotations = {**claim.metadata.annotations, **instance.annotations}
+    metadata = msgspec.structs.replace(claim.metadata, labels=hydrated, annotations=annotations)
     status = claim.status.model_copy(
         update={
             "provider_id": instance.provider_id,
@@ -95,5 +101,6 @@ def _placement(instance: Instance) -> dict[str, str]:
     return {label: value for label, value in known.items() if value}
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """As much of a text as a claim's condition has room for."""
     return text if len(text) <= MESSAGE_LIMIT else text[:MESSAGE_LIMIT] + "..."

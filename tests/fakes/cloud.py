@@ -10,11 +10,11 @@ from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
 from cloudproviders.errors import NodeClaimNotFoundError
 from cloudproviders.instancetype import InstanceType
-from cloudproviders.provider import GroupKind, Instance, RepairPolicy
+from cloudproviders.provider import CloudProvider, GroupKind, Instance, RepairPolicy
 from kube.clock import Clock
 
 
-class FakeCloud:
+class FakeCloud(CloudProvider):
     """Its machines outlive every controller. `instances` are those that exist, by claim uid."""
 
     name = "fake"

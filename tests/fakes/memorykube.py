@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
+from apis.karpenter.v1.nodepool import NODE_POOLS
 from kube.client import Listing, all_kinds
 from kube.clock import Clock
 from kube.errors import (
@@ -36,7 +37,9 @@ class MemoryKube:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._objects: dict[str, dict[Key, Manifest]] = {}
-        self._kinds = {(kind.api_version, kind.kind): kind for kind in [*all_kinds(), NODE_CLAIMS]}
+        self._kinds = {
+            (kind.api_version, kind.kind): kind for kind in [*all_kinds(), NODE_CLAIMS, NODE_POOLS]
+        }
         self._stores: list[tuple[Resource[Any], Store[Any]]] = []
         self._version = 0
         self._refusals: list[tuple[str, KubeError]] = []

@@ -80,12 +80,12 @@ async def test_it_leads_serves_and_stops_when_told(cluster: Cluster) -> None:
 
 
 async def test_a_cloud_that_is_not_built_in_is_refused_in_one_line(cluster: Cluster) -> None:
-    environment = {"CLOUD_PROVIDER": "azure", "KUBECONFIG": str(cluster.kubeconfig)}
+    environment = {"CLOUD_PROVIDER": "nimbus", "KUBECONFIG": str(cluster.kubeconfig)}
     async with program(environment) as process:
         _, told = await asyncio.wait_for(process.communicate(), 20)
 
         assert process.returncode == 2
         assert told.decode().strip() == (
-            "gpu-provisioner: cloud provider 'azure' cannot be provisioned from;"
-            " one of: kwok, local"
+            "gpu-provisioner: cloud provider 'nimbus' cannot be provisioned from;"
+            " one of: arc, aws, azure, gcp, kwok, local"
         )

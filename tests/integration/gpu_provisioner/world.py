@@ -13,9 +13,11 @@ import yaml
 
 import apis
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
+from apis.karpenter.v1.nodepool import NODE_POOLS
 from cloudproviders.provider import CloudProvider, Instance
-from gpu_provisioner.controllers import Caches, Provisioner
+from gpu_provisioner.controllers import controllers
 from gpu_provisioner.settings import Timings
+from gpu_provisioner.shared import Caches, Shared
 from kube import config
 from kube.client import Client
 from kube.clock import Clock
@@ -41,7 +43,7 @@ BUDGETS: Resource[Unstructured] = Resource(
 ACCOUNTS: Resource[Unstructured] = Resource(
     "", "v1", "ServiceAccount", "serviceaccounts", Unstructured
 )
-KINDS = [NODE_CLAIMS, CRDS, BUDGETS, ACCOUNTS]
+KINDS = [NODE_CLAIMS, NODE_POOLS, CRDS, BUDGETS, ACCOUNTS]
 
 QUICK = Timings(instance_poll=0.05, drain_poll=0.05, drain_poll_cap=0.2, min_drain=0.0)
 
@@ -97,12 +99,12 @@ class Cluster:
         """A provisioner process; what it fails of is raised at the end. Cancel it to kill it."""
         clock = Clock()
         client = client or self.new_client()
-        caches = Caches.of(client, clock)
-        provisioner = Provisioner(client, cloud, self.events, timings, clock, workers=5)
+        caches = Caches.of(client, cloud, clock)
+        shared = Shared(client, cloud, self.events, timings, clock, workers=5)
         manager = Manager(
             client=client,
             informers=caches.all(),
-            controllers=provisioner.controllers(caches),
+            controllers=controllers(shared, caches),
             health_port=0,
             metrics_port=0,
         )
@@ -188,12 +190,13 @@ class Cluster:
     async def install(self) -> None:
         """Our kinds, and what a controller manager would have made."""
         folder = Path(apis.__file__).parent / "crds"
-        await self.client.apply(
-            yaml.safe_load((folder / "karpenter.sh_nodeclaims.yaml").read_text())
-        )
+        for resource in (NODE_CLAIMS, NODE_POOLS):
+            definition = folder / f"karpenter.sh_{resource.plural}.yaml"
+            await self.client.apply(yaml.safe_load(definition.read_text()))
 
         async def served() -> None:
             await self.client.list(NODE_CLAIMS)
+            await self.client.list(NODE_POOLS)
 
         await eventually(served)
         account: Manifest = {
@@ -206,7 +209,7 @@ class Cluster:
 
     async def empty(self) -> None:
         """Whatever tests left: no controller is there to take finalizers off."""
-        for resource in (PODS, BUDGETS, NODE_CLAIMS, NODES):
+        for resource in (PODS, BUDGETS, NODE_POOLS, NODE_CLAIMS, NODES):
             for each in (await self.client.list(resource)).items:
                 name, namespace = each.metadata.name, each.metadata.namespace
                 await self.client.delete(

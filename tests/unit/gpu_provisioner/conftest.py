@@ -8,9 +8,14 @@ from typing import Any, cast
 import pytest
 
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
+from apis.karpenter.v1.nodepool import NODE_POOLS
 from gpu_provisioner import indexes
-from gpu_provisioner.controllers import Provisioner, Stores
+from gpu_provisioner.node import controllers as node
+from gpu_provisioner.nodeclaim import controllers as nodeclaim
+from gpu_provisioner.nodeclaim import upkeep
+from gpu_provisioner.nodeclaim.lifecycle import NodeClaimLifecycle
 from gpu_provisioner.settings import Timings
+from gpu_provisioner.shared import Shared, Stores
 from kube.client import Client
 from kube.controller import Result
 from kube.meta import Condition
@@ -36,24 +41,27 @@ class World:
             self.kube.store(NODES, indexes.OF_NODES),
             self.kube.store(PODS, indexes.OF_PLACED),
             self.kube.store(VOLUME_ATTACHMENTS, indexes.OF_PLACED),
+            self.kube.store(NODE_POOLS, indexes.OF_POOLS),
         )
 
     @property
-    def provisioner(self) -> Provisioner:
-        return Provisioner(
-            cast("Client", self.kube), self.cloud, self.events, self.timings, self.clock
-        )
+    def shared(self) -> Shared:
+        return Shared(cast("Client", self.kube), self.cloud, self.events, self.timings, self.clock)
+
+    @property
+    def lifecycle(self) -> NodeClaimLifecycle:
+        return nodeclaim.lifecycle(self.shared, self.stores)
 
     async def reconcile(self, name: str = "ws1") -> Result:
         """One round of the claim's life, as its controller runs it."""
-        return await self.provisioner.lifecycle(self.stores).reconcile(self.claim(name))
+        return await self.lifecycle.reconcile(self.claim(name))
 
     async def reconcile_node(self, name: str = "ws1") -> Result:
-        node = self.node(name)
-        return await self.provisioner.node_termination(self.stores).reconcile(node)
+        termination = node.node_termination(self.shared, self.stores)
+        return await termination.reconcile(self.node(name))
 
     async def collect_garbage(self) -> None:
-        await self.provisioner.garbage_collection(self.stores)()
+        await upkeep.garbage_collection(self.shared, self.stores)()
 
     def add_claim(self, name: str = "ws1", **given: Any) -> None:
         self.kube.add(objects.claim_manifest(name, **given))

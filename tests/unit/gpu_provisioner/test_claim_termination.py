@@ -153,7 +153,7 @@ async def test_the_finalizer_goes_only_by_who_saw_the_latest_claim(world: World)
     world.kube.change(NODE_CLAIMS, "ws1", {"metadata": {"labels": {"somebody": "else"}}})
 
     with pytest.raises(ConflictError):
-        await world.provisioner.lifecycle(world.stores).reconcile(stale)
+        await world.lifecycle.reconcile(stale)
 
     assert world.has_claim()
 

@@ -101,9 +101,7 @@ async def test_nothing_is_bought_for_a_claim_that_the_cache_does_not_know_to_be_
     behind = msgspec.structs.replace(ending.metadata, deletion_timestamp=None, resource_version="3")
 
     with pytest.raises(ConflictError):
-        await world.provisioner.lifecycle(world.stores).reconcile(
-            ending.model_copy(update={"metadata": behind})
-        )
+        await world.lifecycle.reconcile(ending.model_copy(update={"metadata": behind}))
 
     assert world.cloud.made == []
 
