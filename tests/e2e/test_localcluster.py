@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,49 +17,9 @@ from localcluster.cluster import Cluster
 from localcluster.commands import CommandError
 from localcluster.processes import read_pid_file
 from localcluster.recipes import BASE
+from tests.e2e.seen import Machines, get, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
-
-
-class Machines:
-    """A client of the machines API."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._url = f"{cluster.machines_url}/v1"
-        self._token = cluster.state.machines_token
-
-    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self._token.read_text()}"}  # new after each `down`
-        request = urllib.request.Request(  # noqa: S310
-            f"{self._url}{path}", data, headers, method=method
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
-
-    def create(self, name: str, kind: str, **more: object) -> None:
-        body = {"instanceType": kind, "uid": f"uid-of-{name}", **more}
-        assert self.call("PUT", f"/machines/{name}", body)[0] in {200, 201}
-
-    def delete(self, name: str) -> None:
-        self.call("DELETE", f"/machines/{name}")
-        _until(lambda: self.call("GET", f"/machines/{name}")[0] == 404, 30)
-
-
-def _until(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.1)
-
-
-def _get(cluster: Cluster, *words: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(cluster.kubectl("get", *words, "-o", "json"))
-    return found
 
 
 def _pod(name: str, node: str, command: list[str], **more: Any) -> dict[str, Any]:
@@ -104,7 +62,7 @@ def web(local_cluster: Cluster, gpu_machine: str) -> str:
     }
     local_cluster.kubectl.apply([_pod("web-pod", gpu_machine, serve), service])
     local_cluster.kubectl("wait", "--for=condition=Ready", "pod/web-pod", "--timeout=60s")
-    address: str = _get(local_cluster, "service", "web")["spec"]["clusterIP"]
+    address: str = get(local_cluster.kubectl, "service", "web")["spec"]["clusterIP"]
     return address
 
 
@@ -117,7 +75,7 @@ def shell(local_cluster: Cluster) -> Callable[[str], str]:
 
 
 def test_a_machine_becomes_a_node_of_its_size(local_cluster: Cluster, gpu_machine: str) -> None:
-    node = _get(local_cluster, "node", gpu_machine)
+    node = get(local_cluster.kubectl, "node", gpu_machine)
     assert node["spec"]["providerID"] == f"local:///{gpu_machine}"
     assert node["status"]["capacity"]["cpu"] == "4"
     assert node["status"]["capacity"]["memory"] == "12Gi"
@@ -133,14 +91,14 @@ def test_gpus_are_allocatable_while_they_are_healthy(
     local_cluster: Cluster, gpu_machine: str, machines: Machines
 ) -> None:
     def gpus() -> str:
-        allocatable = _get(local_cluster, "node", gpu_machine)["status"]["allocatable"]
+        allocatable = get(local_cluster.kubectl, "node", gpu_machine)["status"]["allocatable"]
         return str(allocatable.get("nvidia.com/gpu"))
 
-    _until(lambda: gpus() == "1", 20)
+    until(lambda: gpus() == "1", 20)
     machines.call("PUT", "/instance-types/local-gpu-1", {"sick": True})
-    _until(lambda: gpus() == "0", 20)
+    until(lambda: gpus() == "0", 20)
     machines.call("PUT", "/instance-types/local-gpu-1", {"sick": False})
-    _until(lambda: gpus() == "1", 20)
+    until(lambda: gpus() == "1", 20)
 
 
 def test_a_service_answers_pods_by_its_name(web: str, shell: Callable[[str], str]) -> None:
@@ -182,7 +140,7 @@ def test_models_are_there_to_read_alone(local_cluster: Cluster, gpu_machine: str
     pod = _pod("models", gpu_machine, write, container=mount, volumes=[volume])
     local_cluster.kubectl.apply([pod])
     local_cluster.kubectl("wait", "--for=condition=Ready", "pod/models", "--timeout=60s")
-    _until(lambda: "Read-only" in local_cluster.kubectl("logs", "models"), 10)
+    until(lambda: "Read-only" in local_cluster.kubectl("logs", "models"), 10)
 
 
 def test_machines_survive_the_end_of_the_daemon(
@@ -192,7 +150,7 @@ def test_machines_survive_the_end_of_the_daemon(
     assert daemon is not None
     machines.create("e2e-half", "local-cpu-2")
     os.kill(daemon.pid, signal.SIGKILL)
-    _until(lambda: not daemon.alive, 5)
+    until(lambda: not daemon.alive, 5)
     local_cluster.up()
     machine = machines.call("GET", f"/machines/{gpu_machine}")[1]
     assert machine["state"] == "Running"
@@ -215,11 +173,11 @@ def test_a_deleted_machine_leaves_nothing(local_cluster: Cluster, machines: Mach
 
 
 def test_a_second_up_changes_nothing(local_cluster: Cluster) -> None:
-    before = _get(local_cluster, "node", "system")["status"]["nodeInfo"]["bootID"]
-    pods = _get(local_cluster, "pods", "-n", "kube-system")["items"]
+    before = get(local_cluster.kubectl, "node", "system")["status"]["nodeInfo"]["bootID"]
+    pods = get(local_cluster.kubectl, "pods", "-n", "kube-system")["items"]
     local_cluster.up()
-    assert _get(local_cluster, "node", "system")["status"]["nodeInfo"]["bootID"] == before
-    again = _get(local_cluster, "pods", "-n", "kube-system")["items"]
+    assert get(local_cluster.kubectl, "node", "system")["status"]["nodeInfo"]["bootID"] == before
+    again = get(local_cluster.kubectl, "pods", "-n", "kube-system")["items"]
     assert {item["metadata"]["uid"] for item in again} == {p["metadata"]["uid"] for p in pods}
 
 

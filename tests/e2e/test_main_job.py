@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 
 from localcluster.cluster import Cluster, Settings
 from localcluster.commands import CommandError
+from tests.e2e.seen import Machines, get, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -60,22 +60,9 @@ def kubectl(cluster: Cluster, demo: str) -> Callable[..., str]:
     return cluster.kubectl
 
 
-def _get(kubectl: Callable[..., str], *words: str) -> dict[str, Any]:
-    found = kubectl("get", *words, "--ignore-not-found", "-o", "json")
-    return dict(json.loads(found)) if found.strip() else {}
-
-
 def _condition(manifest: dict[str, Any], kind: str) -> dict[str, Any]:
     conditions = manifest.get("status", {}).get("conditions", [])
     return next((each for each in conditions if each["type"] == kind), {})
-
-
-def _until(look: Callable[[], Any], seconds: float = 60.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.2)
-    return found
 
 
 def _workspace(name: str, instance_type: str = "local-cpu-2", preset: str = "gemma-3-270m") -> str:
@@ -116,24 +103,12 @@ def _apply_soon(kubectl: Callable[..., str], manifest: str, tmp_path: Path) -> N
             return False
         return True
 
-    _until(taken, 60)
+    until(taken, 60)
 
 
 def _claims(kubectl: Callable[..., str], workspace: str) -> list[dict[str, Any]]:
-    found = _get(kubectl, "nodeclaims", "-l", f"kaito.sh/workspace={workspace}")
+    found = get(kubectl, "nodeclaims", "-l", f"kaito.sh/workspace={workspace}")
     return list(found.get("items", []))
-
-
-def _machines(cluster: Cluster, method: str, path: str, body: object = None) -> Any:
-    token = cluster.state.machines_token.read_text().strip()
-    request = urllib.request.Request(  # noqa: S310
-        f"{cluster.machines_url}/v1{path}",
-        None if body is None else json.dumps(body).encode(),
-        {"Authorization": f"Bearer {token}"},
-        method=method,
-    )
-    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-        return json.load(response)
 
 
 def test_the_model_answers_with_real_text(demo: str) -> None:
@@ -149,7 +124,7 @@ def test_users_see_the_columns_they_know(demo: str) -> None:
 
 def test_node_claim_and_node_tell_of_each_other(kubectl: Callable[..., str]) -> None:
     (claim,) = _claims(kubectl, EXAMPLE)
-    node = _get(kubectl, "node", claim["status"]["nodeName"])
+    node = get(kubectl, "node", claim["status"]["nodeName"])
     assert node["spec"]["providerID"] == claim["status"]["providerID"]
     assert node["metadata"]["labels"]["karpenter.sh/initialized"] == "true"
     owners = [(each["kind"], each["uid"]) for each in node["metadata"]["ownerReferences"]]
@@ -187,69 +162,69 @@ def test_admission_refuses_with_field_and_reason(
     with pytest.raises(CommandError) as refused:
         _apply(kubectl, manifest, tmp_path)
     assert said in str(refused.value)
-    assert _get(kubectl, "workspace", "bad") == {}
+    assert get(kubectl, "workspace", "bad") == {}
 
 
 def test_an_edit_reaches_the_children(kubectl: Callable[..., str]) -> None:
     kubectl("annotate", "workspace", EXAMPLE, "kaito.sh/enablelb=True")
-    _until(lambda: _get(kubectl, "service", EXAMPLE)["spec"]["type"] == "LoadBalancer")
+    until(lambda: get(kubectl, "service", EXAMPLE)["spec"]["type"] == "LoadBalancer")
     kubectl("annotate", "workspace", EXAMPLE, "kaito.sh/enablelb-")
-    _until(lambda: _get(kubectl, "service", EXAMPLE)["spec"]["type"] == "ClusterIP")
+    until(lambda: get(kubectl, "service", EXAMPLE)["spec"]["type"] == "ClusterIP")
 
 
 def test_no_capacity_is_told_and_healed_when_there_is_some(
     cluster: Cluster, kubectl: Callable[..., str], tmp_path: Path
 ) -> None:
     kind = "/instance-types/local-cpu-4"
-    _machines(cluster, "PUT", kind, {"capacity": 0})
+    Machines(cluster).ask("PUT", kind, {"capacity": 0})
     try:
         _apply(kubectl, _workspace("starved", "local-cpu-4"), tmp_path)
-        _until(
+        until(
             lambda: (
-                _condition(_get(kubectl, "workspace", "starved"), "ResourceReady").get("reason")
+                _condition(get(kubectl, "workspace", "starved"), "ResourceReady").get("reason")
                 == "InsufficientCapacityError"
             )
         )
-        told = _condition(_get(kubectl, "workspace", "starved"), "ResourceReady")["message"]
+        told = _condition(get(kubectl, "workspace", "starved"), "ResourceReady")["message"]
         assert "all 0 of local-cpu-4 are in use" in told
-        machines = _machines(cluster, "GET", "/machines")
+        machines = Machines(cluster).ask("GET", "/machines")
         assert [each for each in machines if each["instanceType"] == "local-cpu-4"] == []
     finally:
-        _machines(cluster, "PUT", kind, {"capacity": None})
+        Machines(cluster).ask("PUT", kind, {"capacity": None})
     ready = "InferenceReady"
-    _until(
-        lambda: _condition(_get(kubectl, "workspace", "starved"), ready).get("status") == "True",
+    until(
+        lambda: _condition(get(kubectl, "workspace", "starved"), ready).get("status") == "True",
         180,
     )
     assert len(_claims(kubectl, "starved")) == 1
     kubectl("delete", "workspace", "starved", "--timeout=120s")
     assert _claims(kubectl, "starved") == []
-    _until(lambda: len(_machines(cluster, "GET", "/machines")) == 1)
+    until(lambda: len(Machines(cluster).ask("GET", "/machines")) == 1)
 
 
 def test_a_gpu_node_is_waited_for_until_its_gpu_is_there(
     cluster: Cluster, kubectl: Callable[..., str], tmp_path: Path
 ) -> None:
-    _machines(cluster, "PUT", "/instance-types/local-gpu-1", {"gpuSeconds": 15})
+    Machines(cluster).ask("PUT", "/instance-types/local-gpu-1", {"gpuSeconds": 15})
     try:
         _apply(kubectl, _workspace("late-gpu", "local-gpu-1"), tmp_path)
-        claim = _until(lambda: (_claims(kubectl, "late-gpu") or [None])[0])["metadata"]["name"]
-        registered = lambda: _condition(_get(kubectl, "nodeclaim", claim), "Registered")  # noqa: E731
-        _until(lambda: registered().get("status") == "True")
-        waiting = _condition(_get(kubectl, "workspace", "late-gpu"), "ResourceReady")
+        claim = until(lambda: (_claims(kubectl, "late-gpu") or [None])[0])["metadata"]["name"]
+        registered = lambda: _condition(get(kubectl, "nodeclaim", claim), "Registered")  # noqa: E731
+        until(lambda: registered().get("status") == "True")
+        waiting = _condition(get(kubectl, "workspace", "late-gpu"), "ResourceReady")
         assert waiting.get("status") != "True"
-        _until(
+        until(
             lambda: (
-                _condition(_get(kubectl, "workspace", "late-gpu"), "InferenceReady").get("status")
+                _condition(get(kubectl, "workspace", "late-gpu"), "InferenceReady").get("status")
                 == "True"
             ),
             120,
         )
-        pod = _get(kubectl, "pod", "late-gpu-0")
+        pod = get(kubectl, "pod", "late-gpu-0")
         limits = pod["spec"]["containers"][0]["resources"]["limits"]
         assert limits["nvidia.com/gpu"] == "1"
     finally:
-        _machines(cluster, "PUT", "/instance-types/local-gpu-1", {"gpuSeconds": 0})
+        Machines(cluster).ask("PUT", "/instance-types/local-gpu-1", {"gpuSeconds": 0})
         kubectl("delete", "workspace", "late-gpu", "--timeout=120s")
 
 
@@ -262,26 +237,26 @@ def test_killed_controllers_make_no_node_twice(
         for namespace in ("gpu-provisioner", "kaito-workspace"):
             kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
     for name in names:
-        _until(
+        until(
             lambda name=name: (
-                _condition(_get(kubectl, "workspace", name), "InferenceReady").get("status")
+                _condition(get(kubectl, "workspace", name), "InferenceReady").get("status")
                 == "True"
             ),
             240,
         )
     claims = [claim["metadata"]["name"] for name in names for claim in _claims(kubectl, name)]
     assert len(claims) == len(names)
-    made = {each["name"] for each in _machines(cluster, "GET", "/machines")}
+    made = {each["name"] for each in Machines(cluster).ask("GET", "/machines")}
     assert made == {*claims, *(each["metadata"]["name"] for each in _claims(kubectl, EXAMPLE))}
     kubectl("delete", "workspaces", *names, "--timeout=180s")
-    _until(lambda: len(_machines(cluster, "GET", "/machines")) == 1)
+    until(lambda: len(Machines(cluster).ask("GET", "/machines")) == 1)
 
 
 def test_a_rotated_webhook_certificate_is_trusted(
     kubectl: Callable[..., str], tmp_path: Path
 ) -> None:
     def trusted() -> list[str]:
-        configuration = _get(
+        configuration = get(
             kubectl, "validatingwebhookconfiguration", "validation.workspace.kaito.sh"
         )
         bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"]
@@ -292,7 +267,7 @@ def test_a_rotated_webhook_certificate_is_trusted(
     kubectl("delete", "secret", "-n", "kaito-workspace", "workspace-webhook-cert")
     kubectl("rollout", "restart", "-n", "kaito-workspace", "deployment/workspace")
     kubectl("rollout", "status", "-n", "kaito-workspace", "deployment/workspace")
-    _until(lambda: set(trusted()) - set(before))
+    until(lambda: set(trusted()) - set(before))
 
     def refused_by_us() -> bool:
         try:
@@ -301,7 +276,7 @@ def test_a_rotated_webhook_certificate_is_trusted(
             return "preset.name" in str(error)
         return False
 
-    _until(refused_by_us, 30)
+    until(refused_by_us, 30)
 
 
 def test_the_api_server_may_be_gone_for_a_minute(
@@ -319,8 +294,8 @@ def test_the_api_server_may_be_gone_for_a_minute(
             return False  # the cluster's network may need a moment until the webhook answers
         return True
 
-    _until(annotated, 30)
-    _until(lambda: _get(kubectl, "service", EXAMPLE)["spec"]["type"] == "LoadBalancer", 120)
+    until(annotated, 30)
+    until(lambda: get(kubectl, "service", EXAMPLE)["spec"]["type"] == "LoadBalancer", 120)
     kubectl("annotate", "workspace", EXAMPLE, "kaito.sh/enablelb-")
     assert [each["metadata"]["uid"] for each in _claims(kubectl, EXAMPLE)] == [uid]
 
