@@ -279,8 +279,9 @@ class Client:
     ) -> Manifest:
         """POST to a subresource, e.g. `pods/eviction`.
 
-        A 429 is not retried: from an eviction it means that a disruption budget forbids it
-        (TooManyRequestsError), and the caller has something to tell. Neither is a lost answer.
+        No refusal is retried: from an eviction a 429 means that a disruption budget forbids it, a
+        500 that two of them cover the pod, and the caller has something to tell. Neither is a lost
+        answer.
         """
         answer = await self._transport.request(
             "POST",
@@ -288,7 +289,7 @@ class Client:
             params={"fieldManager": self.field_manager},
             body=msgspec.json.encode(body),
             repeatable=False,
-            retry_throttled=False,
+            retry_refused=False,
         )
         return _manifest(answer)
 

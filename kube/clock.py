@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -25,6 +25,9 @@ class Clock:
     def monotonic(self) -> float:
         """Seconds that never go back: for measuring and for deadlines."""
         return time.monotonic()
+
+    def heard(self, date: datetime) -> None:
+        """What time it is at the API server, which has just said so. Of no concern here."""
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Run `callback` on the running loop in `delay` seconds."""
@@ -46,3 +49,34 @@ class Clock:
             await woken
         finally:
             timer.cancel()
+
+
+_TOLERATED = timedelta(seconds=2)
+"""A Date header knows whole seconds, and takes its time: smaller differences say nothing."""
+
+
+class ServerClock(Clock):
+    """The API server's wall clock, as far as its answers tell it.
+
+    Timestamps of objects are the server's. Compared with a clock that runs ten minutes ahead, a
+    claim that has just been made looks overdue; and of two replicas each would believe its own.
+    """
+
+    def __init__(self, own: Clock | None = None) -> None:
+        self._own = own or Clock()
+        self._ahead = timedelta()
+        """Of the server, before our own clock."""
+
+    def now(self) -> datetime:
+        return self._own.now() + self._ahead
+
+    def monotonic(self) -> float:
+        return self._own.monotonic()
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        return self._own.call_later(delay, callback)
+
+    def heard(self, date: datetime) -> None:
+        ahead = date + timedelta(seconds=0.5) - self._own.now()
+        if abs(ahead - self._ahead) > _TOLERATED:
+            self._ahead = ahead

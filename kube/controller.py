@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from kube import log, metrics
 from kube.clock import Clock
-from kube.errors import ConflictError, KubeError
+from kube.errors import ConflictError, PlainError
 from kube.informer import Informer
 from kube.meta import Key
 from kube.store import Object
@@ -25,7 +25,7 @@ S = TypeVar("S", bound=Object)
 O_contra = TypeVar("O_contra", contravariant=True)
 
 # Errors that say themselves what is wrong; of others the stack is wanted.
-_PLAIN = (KubeError, *NETWORK_ERRORS)
+_PLAIN = (PlainError, *NETWORK_ERRORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,16 @@ class Runnable(Protocol):
         """Take nothing new; `run` returns once what is running has ended."""
 
 
-def always(_: object) -> bool:
+def always(*_: object) -> bool:
     return True
 
 
 class Controller(Generic[O]):
     """Reconciles the objects of an informer that `concerns` picks, `workers` at a time.
 
-    `backoff`: first and longest delay after a failure, seconds.
+    `stirs`: of an object's old and new state, whether the change is worth a look; a reconciler that
+    writes down why it failed would otherwise wake itself, delay or not. `backoff`: first and
+    longest delay after a failure, seconds.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Controller(Generic[O]):
         reconciler: Reconciler[O],
         *,
         concerns: Callable[[O], bool] = always,
+        stirs: Callable[[O, O], bool] = always,
         workers: int = 10,
         backoff: tuple[float, float] = (0.1, 300.0),
         clock: Clock | None = None,
@@ -86,33 +89,42 @@ class Controller(Generic[O]):
         self._informer = informer
         self._reconciler = reconciler
         self._concerns = concerns
+        self._stirs = stirs
         self._workers = workers
         self._clock = clock or Clock()
-        self._watched: list[tuple[Informer[Any], Callable[[Any], Iterable[Key]]]] = []
+        self._watched: list[
+            tuple[Informer[Any], Callable[[Any], Iterable[Key]], Callable[[Any, Any], bool]]
+        ] = []
         self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock, backoff=backoff)
         self._listening = False
 
-    def watch(self, informer: Informer[S], keys: Callable[[S], Iterable[Key]]) -> None:
+    def watch(
+        self,
+        informer: Informer[S],
+        keys: Callable[[S], Iterable[Key]],
+        *,
+        stirs: Callable[[S, S], bool] = always,
+    ) -> None:
         """A change of such an object concerns the objects with these keys: those that it named
-        before the change, and those that it names after it."""
-        self._watched.append((informer, keys))
+        before the change, and those that it names after it. `stirs` as above."""
+        self._watched.append((informer, keys, stirs))
 
     async def run(self) -> None:
         """Reconcile everything once the caches are full, then what changes, until `stop`.
 
         May be cancelled, and run again later.
         """
-        for informer in (self._informer, *(informer for informer, _ in self._watched)):
+        for informer in (self._informer, *(informer for informer, _, _ in self._watched)):
             await informer.synced.wait()
         # No await from here to the subscription: nothing can change between look and listen.
-        changed = self._trigger(self._own)
+        changed = self._trigger(self._own, self._stirs)
         for obj in self._informer.store.list():
             changed(None, obj)
         if not self._listening:
             self._listening = True
             self._informer.subscribe(changed)
-            for informer, keys in self._watched:
-                informer.subscribe(self._trigger(keys))
+            for informer, keys, stirs in self._watched:
+                informer.subscribe(self._trigger(keys, stirs))
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
                 group.create_task(self._work(), name=f"{self.name}-{number}")
@@ -123,7 +135,9 @@ class Controller(Generic[O]):
     def _own(self, obj: O) -> Iterable[Key]:
         return (obj.metadata.key,) if self._concerns(obj) else ()
 
-    def _trigger(self, keys: Callable[[S], Iterable[Key]]) -> Callable[[S | None, S | None], None]:
+    def _trigger(
+        self, keys: Callable[[S], Iterable[Key]], stirs: Callable[[S, S], bool] = always
+    ) -> Callable[[S | None, S | None], None]:
         """A subscriber that never raises: one odd object must not end everybody's informer."""
 
         def changed(old: S | None, new: S | None) -> None:
@@ -131,6 +145,8 @@ class Controller(Generic[O]):
                 if obj is None:
                     continue
                 try:
+                    if old is not None and new is not None and not stirs(old, new):
+                        return
                     for key in keys(obj):
                         self.queue.add(key)
                 except Exception as error:  # noqa: BLE001 - see above

@@ -21,7 +21,11 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class KubeError(Exception):
+class PlainError(Exception):
+    """Says itself what is wrong: whoever logs it need not show where it came from."""
+
+
+class KubeError(PlainError):
     """A metav1.Status of status Failure. `status` is the HTTP code, `reason` metav1's word."""
 
     def __init__(

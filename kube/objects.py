@@ -105,6 +105,7 @@ class Volume(_Object, frozen=True):
 class PodSpec(_Object, frozen=True):
     node_name: str = ""
     priority_class_name: str = ""
+    priority: int | None = None
     termination_grace_period_seconds: int | None = None
     tolerations: tuple[Toleration, ...] = ()
     volumes: tuple[Volume, ...] = ()

@@ -12,6 +12,8 @@ import random
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -21,7 +23,7 @@ import msgspec
 
 from kube.clock import Clock
 from kube.config import Endpoint
-from kube.errors import KubeError, TooManyRequestsError, from_status
+from kube.errors import KubeError, from_status
 from kube.metrics import REQUESTS
 
 NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, ConnectionError)
@@ -76,12 +78,12 @@ class Transport:
         body: bytes | None = None,
         content_type: str = "application/json",
         repeatable: bool = True,
-        retry_throttled: bool = True,
+        retry_refused: bool = True,
     ) -> bytes:
         """The answer's body; KubeError where the server refuses, NETWORK_ERRORS where it is mute.
 
         `repeatable` False: not sent again once the server may have got it.
-        `retry_throttled` False: a 429 is an answer to the caller and not a sign of load.
+        `retry_refused` False: a 429 or 5xx is an answer to the caller and not a sign of load.
         """
         give_up_at = self._clock.monotonic() + self._patience
         attempt = 0
@@ -92,8 +94,7 @@ class Transport:
                 ) as response:
                     return await response.read()
             except KubeError as error:
-                throttled = isinstance(error, TooManyRequestsError)
-                if error.status not in _RETRIED or (throttled and not retry_throttled):
+                if error.status not in _RETRIED or not retry_refused:
                     raise
                 delay = error.retry_after
                 if self._clock.monotonic() + (delay or 0.0) >= give_up_at:
@@ -173,7 +174,12 @@ class Transport:
             REQUESTS.labels("<error>", method, self._host).inc()
             raise
         REQUESTS.labels(str(response.status), method, self._host).inc()
+        self._hear(response.headers.get("Date", ""))
         return response
+
+    def _hear(self, date: str) -> None:
+        with suppress(ValueError):  # none, or a proxy's idea of one
+            self._clock.heard(parsedate_to_datetime(date).astimezone(UTC))
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -7,6 +8,7 @@ import pytest
 
 from kube import wire
 from kube.client import Client
+from kube.clock import ServerClock
 from kube.config import Endpoint
 from kube.credentials import TokenFile
 from kube.errors import (
@@ -372,3 +374,12 @@ async def test_a_line_may_be_long_and_come_in_pieces() -> None:
         b"three",
         b"four",
     ]
+
+
+async def test_every_answer_tells_the_time_of_the_server(server: FakeApiServer) -> None:
+    own = FakeClock(datetime.now(UTC) + timedelta(minutes=10))
+    clock = ServerClock(own)
+    async with Client(server.endpoint, field_manager="test", clock=clock) as client:
+        await client.get(PODS, "none", "default")
+
+    assert abs((clock.now() - datetime.now(UTC)).total_seconds()) < 3

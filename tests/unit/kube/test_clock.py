@@ -1,9 +1,9 @@
 import asyncio
-from datetime import UTC
+from datetime import UTC, timedelta
 
 import pytest
 
-from kube.clock import Clock
+from kube.clock import Clock, ServerClock
 from tests.fakes.clock import FakeClock, settle
 
 
@@ -43,3 +43,24 @@ async def test_the_fake_clock_wakes_in_order() -> None:
         clock.advance(10)
     assert woken == [1.0, 2.0, 3.0]
     assert (clock.now() - FakeClock().now()).total_seconds() == 11.5
+
+
+@pytest.mark.parametrize(
+    ("server_ahead", "believed"),
+    [
+        pytest.param(600.0, 600.5, id="we are behind"),
+        pytest.param(-600.0, -599.5, id="we are ahead"),
+        pytest.param(1.0, 0.0, id="what a date of whole seconds cannot tell"),
+    ],
+)
+def test_the_servers_time_is_the_one_that_counts(server_ahead: float, believed: float) -> None:
+    own = FakeClock()
+    clock = ServerClock(own)
+    assert clock.now() == own.now()
+
+    for _ in range(3):
+        clock.heard(own.now() + timedelta(seconds=server_ahead))
+        own.advance(10)
+
+    assert (clock.now() - own.now()).total_seconds() == believed
+    assert clock.monotonic() == own.monotonic()

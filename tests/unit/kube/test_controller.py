@@ -109,6 +109,27 @@ async def test_what_is_there_and_what_changes_is_reconciled(
         assert reconciler.seen == ["a", "b", "a"]
 
 
+async def test_a_change_that_is_not_worth_a_look_wakes_nobody(
+    informer: FakeInformer, reconciler: Recording, clock: FakeClock
+) -> None:
+    informer.put(a_node("a"))
+
+    def relabelled(old: Node, new: Node) -> bool:
+        return old.metadata.labels != new.metadata.labels
+
+    async with running(a_controller(informer, reconciler, clock, stirs=relabelled)):
+        informer.put(a_node("a"))
+        await settle()
+        assert reconciler.seen == ["a"]
+        informer.put(a_node("a", x="y"))
+        await settle()
+        assert reconciler.seen == ["a", "a"]
+        informer.remove("a")
+        informer.put(a_node("a", x="y"))
+        await settle()
+        assert reconciler.seen == ["a", "a", "a"]
+
+
 async def test_nothing_is_done_before_all_caches_are_full(
     informer: FakeInformer, reconciler: Recording, clock: FakeClock
 ) -> None:
@@ -354,3 +375,22 @@ async def test_a_failed_singleton_comes_sooner_but_not_for_ever(
     assert at == [0, 2, 6, 14, 24, 34, 44]
     assert len(caplog.records) == 5
     assert count("controller_runtime_reconcile_errors_total", controller="fails") == 5
+
+
+async def test_a_change_elsewhere_that_does_not_stir_wakes_nobody(
+    informer: FakeInformer, reconciler: Recording, clock: FakeClock
+) -> None:
+    pods = FakeInformer()
+    informer.put(a_node("a"))
+    controller = a_controller(informer, reconciler, clock)
+    controller.watch(
+        pods.typed,
+        lambda pod: [Key("", pod.spec.node_name)],
+        stirs=lambda old, new: old.spec.node_name != new.spec.node_name,
+    )
+    async with running(controller):
+        reconciler.seen.clear()
+        for labels in ({}, {"x": "y"}):
+            pods.put(Pod(metadata=ObjectMeta(name="p", labels=labels), spec=PodSpec(node_name="a")))
+            await settle()
+        assert reconciler.seen == ["a"], "it came; its labels say nothing"

@@ -274,3 +274,57 @@ async def test_last_contact_is_the_servers_last_word(
     assert informer.last_contact == 50
     async with running(informer):
         assert informer.last_contact >= 1050
+
+
+async def test_an_optional_kind_that_is_not_served_is_empty_and_in_sync(
+    server: FakeApiServer, client: Client, impatient: ImpatientClock
+) -> None:
+    server.put(PODS, a_pod("a"))
+    server.refuse(3, 404, "NotFound")
+    informer: Informer[Pod] = Informer(client, PODS, clock=impatient, optional=True)
+    seen = []
+    informer.subscribe(lambda old, new: seen.append((informer.served, new is not None)))
+    async with running(informer):
+        assert informer.store.list() == []
+        assert not informer.served
+        await eventually(lambda: names(informer) == {"a"})
+        assert informer.served
+    assert seen == [(True, True)]
+    assert impatient.slept.count(30.0) == 3, "it is looked for at leisure"
+
+
+async def test_an_optional_kind_that_goes_takes_its_objects_along(
+    server: FakeApiServer, client: Client, impatient: ImpatientClock
+) -> None:
+    server.put(PODS, a_pod("a"))
+    informer: Informer[Pod] = Informer(client, PODS, clock=impatient, optional=True)
+    heard: Told = []
+    async with running(informer):
+        await watching(server)
+        informer.subscribe(
+            lambda old, new: heard.append(
+                (old.metadata.name if old else None, new.metadata.name if new else None)
+            )
+        )
+        server.refuse(10**9, 404, "NotFound")
+        server.end_streams()
+        await eventually(lambda: not informer.served)
+        assert heard == [("a", None)]
+        assert names(informer) == set()
+        assert informer.synced.is_set()
+        server.faults.clear()
+        await eventually(lambda: informer.served)
+    assert heard == [("a", None), (None, "a")]
+
+
+async def test_a_kind_that_must_be_there_is_waited_for(
+    server: FakeApiServer, client: Client, impatient: ImpatientClock
+) -> None:
+    server.refuse(50, 404, "NotFound")
+    informer: Informer[Pod] = Informer(client, PODS, clock=impatient)
+    task = asyncio.create_task(informer.run())
+    await eventually(lambda: len(server.requests) >= 3)
+    assert not informer.synced.is_set()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
