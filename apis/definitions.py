@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from apis.kaito.v1alpha1.workspace import Workspace as WorkspaceV1Alpha1
 from apis.kaito.v1beta1.workspace import Workspace
+from apis.karpenter.nodeclasses.aks import AKSNodeClass
+from apis.karpenter.nodeclasses.ec2 import EC2NodeClass
+from apis.karpenter.nodeclasses.gce import GCENodeClass
+from apis.karpenter.nodeclasses.kaito import KaitoNodeClass
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
 from kube.crd import AGE, Column, Definition, Version, condition_column
@@ -88,4 +92,62 @@ NODE_POOL = Definition(
     ),
 )
 
-DEFINITIONS = (WORKSPACE, NODE_CLAIM, NODE_POOL)
+AKS_NODE_CLASS = Definition(
+    group="karpenter.azure.com",
+    kind="AKSNodeClass",
+    plural="aksnodeclasses",
+    namespaced=False,
+    short_names=("aksnc", "aksncs"),
+    categories=("karpenter", "nap"),
+    versions=(
+        Version(
+            "v1beta1",
+            AKSNodeClass,
+            (
+                condition_column("Ready"),
+                AGE,
+                Column("ImageFamily", ".spec.imageFamily", priority=1),
+            ),
+        ),
+    ),
+)
+
+EC2_NODE_CLASS = Definition(
+    group="karpenter.k8s.aws",
+    kind="EC2NodeClass",
+    plural="ec2nodeclasses",
+    namespaced=False,
+    short_names=("ec2nc", "ec2ncs"),
+    categories=("karpenter",),
+    versions=(
+        Version(
+            "v1",
+            EC2NodeClass,
+            (condition_column("Ready"), AGE, Column("Role", ".spec.role", priority=1)),
+        ),
+    ),
+)
+
+GCE_NODE_CLASS = Definition(
+    group="karpenter.k8s.gcp",
+    kind="GCENodeClass",
+    plural="gcenodeclasses",
+    namespaced=False,
+    short_names=("gcenc", "gcencs"),
+    categories=("karpenter",),
+    versions=(Version("v1alpha1", GCENodeClass, (condition_column("Ready"), AGE)),),
+)
+
+KAITO_NODE_CLASS = Definition(
+    group="kaito.sh",
+    kind="KaitoNodeClass",
+    plural="kaitonodeclasses",
+    namespaced=False,
+    short_names=("knc",),
+    categories=("karpenter",),
+    versions=(Version("v1alpha1", KaitoNodeClass, (condition_column("Ready"), AGE)),),
+)
+
+NODE_CLASSES = (AKS_NODE_CLASS, EC2_NODE_CLASS, GCE_NODE_CLASS, KAITO_NODE_CLASS)
+
+DEFINITIONS = (WORKSPACE, NODE_CLAIM, NODE_POOL, *NODE_CLASSES)

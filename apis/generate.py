@@ -13,12 +13,16 @@ from pathlib import Path
 
 import yaml
 
-from apis.definitions import DEFINITIONS, NODE_CLAIM, NODE_POOL, WORKSPACE
+from apis.definitions import DEFINITIONS, NODE_CLAIM, NODE_CLASSES, NODE_POOL, WORKSPACE
 from kube.crd import Definition
 
 ROOT = Path(__file__).parent.parent
 
-_CHARTS = {"workspace": (WORKSPACE,), "karpenter-crds": (NODE_CLAIM, NODE_POOL)}
+_CHARTS = {
+    "workspace/files/crds": (WORKSPACE,),
+    "karpenter-crds/files/crds": (NODE_CLAIM, NODE_POOL),
+    "karpenter-crds/files/nodeclasses": NODE_CLASSES,
+}
 
 _HEADER = "# Generated from apis/ by `python -m apis.generate`. Do not edit.\n"
 
@@ -48,8 +52,8 @@ def files(root: Path = ROOT) -> dict[Path, str]:
     wanted = {root / "apis/crds" / file_name(each): text(each) for each in DEFINITIONS}
     if charts.is_dir():
         wanted |= {
-            charts / chart / "files/crds" / file_name(each): text(each)
-            for chart, definitions in _CHARTS.items()
+            charts / folder / file_name(each): text(each)
+            for folder, definitions in _CHARTS.items()
             for each in definitions
         }
     return wanted

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-import msgspec
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from apis.karpenter.v1 import conditions as c
 from apis.karpenter.v1 import schema
+from apis.karpenter.v1.arithmetic import ordered, settled
 from apis.model import (
     ApiModel,
     ApiObject,
@@ -19,7 +19,7 @@ from apis.model import (
     condition_or_unknown,
     rules,
 )
-from kube.meta import Condition, Resource, Status, find_condition, with_condition
+from kube.meta import Condition, Resource, Status
 
 
 class Taint(ApiModel):
@@ -139,20 +139,16 @@ class NodeClaim(ApiObject):
 
         A reason left out is the type's own name where the status is True.
         """
-        now = now.replace(microsecond=0)
-        new = Condition(
-            type=kind,
-            status=status,
-            reason=reason or (kind if status == "True" else c.AWAITING_RECONCILIATION),
-            message=message,
-            observed_generation=self.metadata.generation,
+        new = Condition(type=kind, status=status, reason=reason, message=message)
+        return self._with_conditions(
+            settled(
+                self.metadata,
+                self.status.conditions,
+                [new],
+                () if kind == c.READY else c.READY_DEPENDENTS,
+                now,
+            )
         )
-        kept = with_condition(self._first_touch(now), new, now)
-        if self.deleting:
-            kept = tuple(self._at_current_generation(each) for each in kept)
-        if kind != c.READY:
-            kept = with_condition(kept, self._ready(kept), now)
-        return self._with_conditions(kept)
 
     def without_condition(self, kind: str) -> NodeClaim:
         """The claim with the condition gone; those that feed Ready stay, always."""
@@ -163,62 +159,8 @@ class NodeClaim(ApiObject):
         )
 
     def _with_conditions(self, kept: tuple[Condition, ...]) -> NodeClaim:
-        """Oldest change first, Ready last."""
-        epoch = datetime.min.replace(tzinfo=None)
-        ordered = sorted(
-            kept,
-            key=lambda each: (
-                each.type == c.READY,
-                (each.last_transition_time or epoch).replace(tzinfo=None),
-            ),
-        )
-        status = self.status.model_copy(update={"conditions": tuple(ordered)})
+        status = self.status.model_copy(update={"conditions": ordered(kept)})
         return self.model_copy(update={"status": status})
-
-    def _first_touch(self, now: datetime) -> tuple[Condition, ...]:
-        """Ready and what feeds it exist from the start, dated as the claim itself."""
-        since = self.metadata.creation_timestamp or now
-        missing = (
-            kind
-            for kind in (*c.READY_DEPENDENTS, c.READY)
-            if find_condition(self.status.conditions, kind) is None
-        )
-        return (
-            *self.status.conditions,
-            *(
-                msgspec.structs.replace(
-                    condition_or_unknown((), kind),
-                    last_transition_time=since,
-                    observed_generation=self.metadata.generation,
-                )
-                for kind in missing
-            ),
-        )
-
-    def _at_current_generation(self, condition: Condition) -> Condition:
-        return msgspec.structs.replace(condition, observed_generation=self.metadata.generation)
-
-    def _ready(self, kept: tuple[Condition, ...]) -> Condition:
-        """True when all dependents are, at this generation; an older word counts as Unknown."""
-        said: dict[str, Status] = {}
-        for kind in c.READY_DEPENDENTS:
-            condition = condition_or_unknown(kept, kind)
-            current = condition.observed_generation == self.metadata.generation
-            said[kind] = condition.status if current else "Unknown"
-        lacking = ", ".join(f"{kind}={is_}" for kind, is_ in said.items() if is_ != "True")
-        status: Status = "True"
-        reason = c.READY
-        if "False" in said.values():
-            status, reason = "False", c.UNHEALTHY_DEPENDENTS
-        elif lacking:
-            status, reason = "Unknown", c.RECONCILING_DEPENDENTS
-        return Condition(
-            type=c.READY,
-            status=status,
-            reason=reason,
-            message=lacking,
-            observed_generation=self.metadata.generation,
-        )
 
 
 NODE_CLAIMS = Resource("karpenter.sh", "v1", "NodeClaim", "nodeclaims", NodeClaim, namespaced=False)

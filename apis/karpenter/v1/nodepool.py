@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from pydantic import ConfigDict, Field, WithJsonSchema
 
+from apis.karpenter.v1 import conditions as c
 from apis.karpenter.v1 import schema
+from apis.karpenter.v1.arithmetic import ordered, settled
 from apis.karpenter.v1.nodeclaim import NodeClassRef, Requirements, Taints
 from apis.model import (
     ApiModel,
@@ -17,7 +21,7 @@ from apis.model import (
     condition_or_unknown,
     rules,
 )
-from kube.meta import Condition, Resource
+from kube.meta import Condition, Resource, with_condition
 
 
 class PoolTemplateMetadata(ApiModel):
@@ -135,6 +139,32 @@ class NodePool(ApiObject):
     def condition(self, kind: str) -> Condition:
         """The condition; Unknown, AwaitingReconciliation where it was never set."""
         return condition_or_unknown(self.status.conditions, kind)
+
+    def is_true(self, kind: str) -> bool:
+        return self.condition(kind).status == "True"
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may be provisioned from, as it stands now."""
+        said = self.condition(c.READY)
+        return said.status == "True" and said.observed_generation == self.metadata.generation
+
+    def judged(self, *verdicts: Condition, now: datetime) -> NodePool:
+        """The pool with what feeds Ready set, all at one go, and Ready computed anew."""
+        kept = settled(
+            self.metadata, self.status.conditions, verdicts, c.POOL_READY_DEPENDENTS, now
+        )
+        return self._with_conditions(kept)
+
+    def told(self, said: Condition, *, now: datetime) -> NodePool:
+        """The pool with a condition set that does not feed Ready."""
+        dated = msgspec.structs.replace(said, observed_generation=self.metadata.generation)
+        kept = with_condition(self.status.conditions, dated, now.replace(microsecond=0))
+        return self._with_conditions(ordered(kept))
+
+    def _with_conditions(self, kept: tuple[Condition, ...]) -> NodePool:
+        status = self.status.model_copy(update={"conditions": kept})
+        return self.model_copy(update={"status": status})
 
 
 NODE_POOLS = Resource("karpenter.sh", "v1", "NodePool", "nodepools", NodePool, namespaced=False)

@@ -216,14 +216,28 @@ def test_one_lease_and_no_other(chart: str, values: Object, lease: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chart", "pattern"),
-    [("karpenter-crds", "karpenter.sh_*.yaml"), ("workspace", "kaito.sh_*.yaml")],
+    ("folder", "pattern"),
+    [
+        ("karpenter-crds/files/crds", "karpenter.sh_*.yaml"),
+        ("karpenter-crds/files/nodeclasses", "*nodeclasses.yaml"),
+        ("workspace/files/crds", "kaito.sh_workspaces.yaml"),
+    ],
 )
-def test_charts_carry_the_generated_crds(chart: str, pattern: str) -> None:
+def test_charts_carry_the_generated_crds(folder: str, pattern: str) -> None:
     source = {path.name: path.read_text() for path in (ROOT / "apis/crds").glob(pattern)}
-    copied = {path.name: path.read_text() for path in (CHARTS / chart / "files/crds").iterdir()}
+    copied = {path.name: path.read_text() for path in (CHARTS / folder).iterdir()}
     assert source, "no generated CRDs"
     assert copied == source
+
+
+def test_node_classes_are_defined_where_they_are_asked_for() -> None:
+    def kinds(**values: object) -> set[str]:
+        found = render("karpenter-crds", values)
+        return {each["spec"]["names"]["kind"] for each in found}
+
+    assert kinds() == {"NodeClaim", "NodePool"}
+    assert kinds(nodeClasses=["EC2NodeClass"]) == {"NodeClaim", "NodePool", "EC2NodeClass"}
+    assert "nodeClasses" in refusal("karpenter-crds", {"nodeClasses": ["Ec2NodeClass"]})
 
 
 @pytest.mark.parametrize(

@@ -156,3 +156,23 @@ def test_node_pool_scales_by_replicas() -> None:
     pool = schema_of(POOLS, "v1")
     assert at(pool, "spec.disruption.budgets")["default"] == [{"nodes": "10%"}]
     assert at(pool, "spec.disruption")["default"] == {"consolidateAfter": "0s"}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "short", "wide"),
+    [
+        ("karpenter.azure.com_aksnodeclasses.yaml", "v1beta1", ["aksnc", "aksncs"], "ImageFamily*"),
+        ("karpenter.k8s.aws_ec2nodeclasses.yaml", "v1", ["ec2nc", "ec2ncs"], "Role*"),
+        ("karpenter.k8s.gcp_gcenodeclasses.yaml", "v1alpha1", ["gcenc", "gcencs"], ""),
+        ("kaito.sh_kaitonodeclasses.yaml", "v1alpha1", ["knc"], ""),
+    ],
+)
+def test_node_classes_are_those_of_the_clouds_own_provisioners(
+    name: str, version: str, short: list[str], wide: str
+) -> None:
+    spec = crd(name)["spec"]
+    assert spec["scope"] == "Cluster"
+    assert spec["names"]["shortNames"] == short
+    assert columns(name, version) == ["Ready", "Age", *([wide] if wide else [])]
+    for part in ("spec", "status"):
+        assert at(schema_of(name, version), part)["x-kubernetes-preserve-unknown-fields"]
