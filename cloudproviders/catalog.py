@@ -49,6 +49,7 @@ def _instance_type(entry: Mapping[str, Any], label_fields: Mapping[str, str]) ->
         "gpu.count": gpu.count,
         "gpu.model": gpu.model.replace(" ", "-"),
         "gpu.memoryMiB": int(gpu.memory_gib * 1024),
+        "gpu.accelerator": (entry.get("gpu") or {}).get("accelerator", ""),
     }
     return InstanceType(
         name=entry["name"],

@@ -14,9 +14,10 @@ Each provider translates the errors of its vendor to these at its border.
 from __future__ import annotations
 
 from cloudproviders.unavailable import Scope
+from kube.errors import PlainError
 
 
-class CloudError(Exception):
+class CloudError(PlainError):
     """A cloud said no in a way that the contract knows."""
 
 

@@ -21,6 +21,9 @@ T = TypeVar("T")
 ALL_UNAVAILABLE = "all requested instance types were unavailable during launch"
 """Karpenter's words, by which KAITO knows that waiting is of no use."""
 
+NOT_SOLD = "not sold here"
+"""Of offerings that the cloud's own list of what it has does not have."""
+
 
 async def climb(
     claim: NodeClaim,
@@ -33,6 +36,8 @@ async def climb(
     `attempt` raises OfferingRefusedError for "not this one, another perhaps"; everything else that
     it raises ends the climb. InsufficientCapacityError, with the reason of every rung in the
     cloud's own words, where none is left.
+
+    Bounded: a rung is attempted once in a climb, even where its refusal is not to be remembered.
     """
     known = list(types)
     for choice in selection.choices(claim, known):
@@ -48,12 +53,25 @@ async def climb(
 def reasons(
     claim: NodeClaim, types: Iterable[InstanceType], unavailable: UnavailableOfferings
 ) -> str:
-    """Why nothing is left: each rung with its refusal, the same refusal once."""
-    refused: dict[str, list[str]] = {}
-    for choice in selection.choices(claim, types):
-        why = unavailable.why(choice.instance_type.name, choice.offering) or "not available"
-        refused.setdefault(why, []).append(str(choice))
+    """Why nothing is left: each refusal once, with the rungs that it stands for.
+
+    The refusal precedes its rungs, of which there may be many: conditions cut what is long.
+    """
+    refused: dict[str, list[Choice]] = {}
+    for choice in selection.compatible(claim, types):
+        why = unavailable.why(choice.instance_type.name, choice.offering) or NOT_SOLD
+        refused.setdefault(why, []).append(choice)
     if not refused:
         return f"{ALL_UNAVAILABLE}: none fits the claim's requirements and requests"
-    told = "; ".join(f"{', '.join(rungs)}: {why}" for why, rungs in refused.items())
+    told = "; ".join(f"{why} [{_named(rungs)}]" for why, rungs in refused.items())
     return f"{ALL_UNAVAILABLE}: {told}"
+
+
+def _named(rungs: Iterable[Choice]) -> str:
+    """`a10-1 on-demand in zone-1, zone-2; a10-2 spot`."""
+    zones: dict[str, list[str]] = {}
+    for instance_type, offering in rungs:
+        zones.setdefault(f"{instance_type.name} {offering.capacity_type}", []).append(offering.zone)
+    return "; ".join(
+        f"{what} in {', '.join(where)}" if any(where) else what for what, where in zones.items()
+    )

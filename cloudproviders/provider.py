@@ -71,7 +71,8 @@ class Interruption:
     reason for its metric: spot_interrupted, rebalance_recommendation, scheduled_change,
     instance_stopped, instance_terminated, capacity_reservation_interrupted, instance_status …
 
-    `deadline` is when the machine goes, None where nobody knows. `advisory`: tell, do nothing.
+    `deadline` is when the machine goes, None where nobody knows; now, where it is past use.
+    `advisory`: tell, do nothing. `sent`: when the cloud gave notice, where it says so.
     `acknowledge` is awaited once all has been done that the notice asks for.
     """
 
@@ -81,6 +82,7 @@ class Interruption:
     deadline: datetime | None = None
     advisory: bool = False
     acknowledge: Callable[[], Awaitable[None]] | None = None
+    sent: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,9 @@ class RepairPolicy:
     toleration: timedelta
 
 
-RegistrationHook = Callable[[NodeClaim, Node], Awaitable[float | None]]
-"""Holds registration: None to pass, else seconds until it wants to be asked again. Its
+RegistrationHook = Callable[[NodeClaim, Node], Awaitable[Mapping[str, str] | float | None]]
+"""Holds registration: None to pass, else seconds until it wants to be asked again. Labels pass too,
+and go to claim and Node. It may be asked again after it has passed, and must then say the same. Its
 `__name__` is what the claim says of it."""
 
 

@@ -6,13 +6,24 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from apis.kaito.v1beta1.labels import RAGENGINE_LABEL, WORKSPACE_LABEL
+from apis.karpenter.v1 import labels
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.requirements import Requirements
 from cloudproviders.instancetype import InstanceType, Offering
 from kube import quantity
 
-CAPACITY_TYPE_ORDER = ("reserved", "spot", "on-demand")
+CAPACITY_TYPE_ORDER = (
+    labels.CAPACITY_RESERVED,
+    labels.CAPACITY_SPOT,
+    labels.CAPACITY_ON_DEMAND,
+)
 """Karpenter's: paid for already, then cheap, then the rest."""
+
+KAITO_LABELS = (WORKSPACE_LABEL, RAGENGINE_LABEL)
+"""A claim with one of these is gpu-provisioner's, whatever node class it refers to."""
+
+KAITO_NODE_CLASS = ("kaito.sh", "KaitoNodeClass")
 
 STORAGE = "storage"
 """The resource by which KAITO's claims tell the size of the disk; no machine advertises it."""
@@ -37,16 +48,36 @@ class Choice(NamedTuple):
 
 
 def choices(claim: NodeClaim, types: Iterable[InstanceType]) -> list[Choice]:
-    """All that satisfies the claim's requirements and requests, in the order to try them."""
+    """All that satisfies the claim's requirements and requests, in the order to try them.
+
+    Spot precedes on-demand, as with Karpenter, unless the claim says which it wants. KAITO's claims
+    never say, and gpu-provisioner never served them by spot: who asked it for a model server does
+    not expect to lose it at 30 seconds' notice. Those get spot only by a requirement for it.
+    """
+    return [choice for choice in compatible(claim, types) if choice.offering.available]
+
+
+def compatible(claim: NodeClaim, types: Iterable[InstanceType]) -> list[Choice]:
+    """The same, with what is sold out: what the claim could have if there were any."""
     wanted = Requirements.of(claim.spec.requirements)
+    no_spot = kaitos(claim) and labels.CAPACITY_TYPE_LABEL not in wanted
     found = [
         Choice(instance_type, offering)
         for instance_type in types
         if fits(requests(claim), instance_type.allocatable)
         for offering in instance_type.offerings
-        if offering.available and _allows(wanted, instance_type.labels_at(offering))
+        if not (no_spot and offering.capacity_type == labels.CAPACITY_SPOT)
+        and _allows(wanted, instance_type.labels_at(offering))
     ]
     return sorted(found, key=_rank)
+
+
+def kaitos(claim: NodeClaim) -> bool:
+    """Whether the claim is of the shape that KAITO writes for gpu-provisioner."""
+    ref = claim.spec.node_class_ref
+    return (ref.group, ref.kind) == KAITO_NODE_CLASS or any(
+        label in claim.metadata.labels for label in KAITO_LABELS
+    )
 
 
 def requests(claim: NodeClaim) -> dict[str, str]:
@@ -69,9 +100,10 @@ def fits(asked: Mapping[str, str], available: Mapping[str, str]) -> bool:
     )
 
 
-def _allows(wanted: Requirements, labels: Mapping[str, str]) -> bool:
-    """Keys that the machine does not define do not matter: the claim gives them to the node."""
-    return wanted.intersects(Requirements.of_labels(labels))
+def _allows(wanted: Requirements, offered: Mapping[str, str]) -> bool:
+    """Keys that the machine does not define do not matter: the claim gives them to the node.
+    `minValues` neither: that is about what a scheduler may choose from, and one is chosen here."""
+    return wanted.intersects(Requirements.of_labels(offered))
 
 
 def _rank(choice: Choice) -> tuple[int, float, int, float, str, str]:

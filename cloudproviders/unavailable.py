@@ -15,6 +15,9 @@ from kube.clock import Clock
 TTL_SECONDS = 3 * 60.0
 """Karpenter's for a stock-out; clouds give longer ones where they know better (quota 1 h …)."""
 
+WORDLESS = "refused"
+"""The reason that is given for a refusal without words."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
@@ -43,7 +46,7 @@ class UnavailableOfferings:
     def mark(self, scope: Scope, reason: str, *, ttl: float | None = None) -> None:
         """Remember the refusal for `ttl` seconds; a later one of the same scope replaces it."""
         until = self._clock.monotonic() + (self._ttl if ttl is None else ttl)
-        self._refused[scope] = (until, reason)
+        self._refused[scope] = (until, reason or WORDLESS)
 
     def why(self, instance_type: str, offering: Offering) -> str:
         """Why the offering is not worth asking for, "" where nothing speaks against it."""

@@ -13,9 +13,9 @@ import msgspec
 
 from apis.karpenter.v1 import labels
 from apis.karpenter.v1.nodeclaim import NodeClaim
-from cloudproviders import selection
 from cloudproviders.instancetype import InstanceType
 from cloudproviders.provider import Instance
+from cloudproviders.selection import Choice
 from kube.meta import Manifest
 from kube.objects import Node
 
@@ -34,7 +34,7 @@ def provider_id(name: str) -> str:
     return f"{PROVIDER_ID_PREFIX}{name}"
 
 
-def node(claim: NodeClaim, choice: selection.Choice) -> Manifest:
+def node(claim: NodeClaim, choice: Choice) -> Manifest:
     """The Node as a kubelet would register it, had it booted."""
     taints = [
         {"key": labels.UNREGISTERED_TAINT, "effect": "NoExecute"},
@@ -50,6 +50,7 @@ def node(claim: NodeClaim, choice: selection.Choice) -> Manifest:
         "metadata": {
             "name": name,
             "labels": {
+                **claim.metadata.labels,
                 **choice.labels,
                 FAKE_ANNOTATION: "fake",
                 labels.HOSTNAME_LABEL: name,

@@ -14,22 +14,26 @@ from contextlib import suppress
 import cloudproviders
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
-from cloudproviders import selection
+from cloudproviders import ladder, repair
 from cloudproviders.errors import (
     CloudConfigurationError,
     CreateError,
-    InsufficientCapacityError,
     NodeClaimNotFoundError,
+    OfferingRefusedError,
 )
 from cloudproviders.instancetype import InstanceType
 from cloudproviders.kwok import nodes
+from cloudproviders.kwok.errors import refusals
 from cloudproviders.provider import CloudProvider, GroupKind, Instance, RepairPolicy
+from cloudproviders.selection import Choice
+from cloudproviders.unavailable import Scope, UnavailableOfferings
 from kube.client import Client
 from kube.clock import Clock
 from kube.errors import AlreadyExistsError, ConflictError
 from kube.objects import NODES, Node
 
 BOOT_SECONDS = "KWOK_BOOT_SECONDS"
+SOLD_OUT = "KWOK_SOLD_OUT"
 CONFLICT_PAUSE = 0.1
 """Seconds."""
 
@@ -41,7 +45,7 @@ class KwokProvider(CloudProvider):
 
     name = "kwok"
     node_classes: Sequence[GroupKind] = (GroupKind("karpenter.kwok.sh", "KWOKNodeClass"),)
-    repair_policies: Sequence[RepairPolicy] = ()
+    repair_policies: Sequence[RepairPolicy] = repair.NODE_NOT_READY
 
     def __init__(
         self,
@@ -49,18 +53,23 @@ class KwokProvider(CloudProvider):
         types: Mapping[str, InstanceType],
         *,
         boot_seconds: float = 0.0,
+        sold_out: Mapping[Scope, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
+        """`sold_out`: what cannot be had, and why. Asked at every order: tests change it."""
         self._client = client
         self._types = types
         self._boot_seconds = boot_seconds
+        self._sold_out = {} if sold_out is None else sold_out
         self._clock = clock or Clock()
+        self._unavailable = UnavailableOfferings(self._clock)
         self._booting: dict[str, asyncio.Task[None]] = {}
 
     async def create(self, claim: NodeClaim, /) -> Instance:
-        node = await self._client.get(NODES, claim.metadata.name)
-        if node is None:
-            node = await self._make(claim)
+        with refusals():
+            node = await self._client.get(NODES, claim.metadata.name)
+            if node is None:
+                node = await self._make(claim)
         if nodes.claim_uid(node) != claim.metadata.uid:
             raise CreateError("NameInUse", f"node {node.metadata.name} is not this claim's")
         self._boot(node)
@@ -69,32 +78,34 @@ class KwokProvider(CloudProvider):
     async def delete(self, claim: NodeClaim, /) -> None:
         """The machine goes at once; its Node when its finalizers have gone."""
         name = claim.metadata.name
-        node = await self._client.get(NODES, name)
-        if node is not None and nodes.claim_uid(node) == claim.metadata.uid:
-            await self._terminate(node)
+        with refusals():
+            node = await self._client.get(NODES, name)
+            if node is not None and nodes.claim_uid(node) == claim.metadata.uid:
+                await self._terminate(node)
         raise NodeClaimNotFoundError(f"simulated machine {name} is gone")
 
     async def get(self, provider_id: str, /) -> Instance:
-        name = provider_id.removeprefix(nodes.PROVIDER_ID_PREFIX)
-        node = await self._client.get(NODES, name)
-        if node is None or nodes.provider_id(name) != provider_id or not nodes.ours(node):
+        prefix, _, name = provider_id.partition(nodes.PROVIDER_ID_PREFIX)
+        node = None
+        if name and not prefix:
+            with refusals():
+                node = await self._client.get(NODES, name)
+        if node is None or not nodes.ours(node):
             raise NodeClaimNotFoundError(f"no simulated machine {provider_id}")
         return self._instance(node)
 
     async def list(self) -> Sequence[Instance]:
         """Also resumes the boots that a former process left unfinished."""
         selector = f"{nodes.FAKE_ANNOTATION}=fake"
-        found = [
-            node
-            for node in (await self._client.list(NODES, labels=selector)).items
-            if nodes.ours(node)
-        ]
+        with refusals():
+            listed = await self._client.list(NODES, labels=selector)
+        found = [node for node in listed.items if nodes.ours(node)]
         for node in found:
             self._boot(node)
         return [self._instance(node) for node in found]
 
     async def instance_types(self, pool: NodePool | None = None, /) -> Sequence[InstanceType]:
-        return tuple(self._types.values())
+        return self._unavailable.applied(self._types.values())
 
     async def is_drifted(self, claim: NodeClaim, /) -> str:
         return ""
@@ -105,18 +116,21 @@ class KwokProvider(CloudProvider):
         await asyncio.gather(*self._booting.values(), return_exceptions=True)
 
     async def _make(self, claim: NodeClaim) -> Node:
-        found = selection.choices(claim, self._types.values())
-        if not found:
-            raise InsufficientCapacityError(
-                "all requested instance types were unavailable during launch; none fits the"
-                " claim's requirements and requests"
-            )
-        with suppress(AlreadyExistsError):  # whose it is, the uid on it tells
-            await self._client.create(nodes.node(claim, found[0]))
+        async def attempt(choice: Choice) -> None:
+            self._refuse_if_sold_out(choice)
+            with suppress(AlreadyExistsError):  # whose it is, the uid on it tells
+                await self._client.create(nodes.node(claim, choice))
+
+        await ladder.climb(claim, self._types.values(), self._unavailable, attempt)
         node = await self._client.get(NODES, claim.metadata.name)
         if node is None:
             raise CreateError("NodeGone", f"node {claim.metadata.name} was deleted by somebody")
         return node
+
+    def _refuse_if_sold_out(self, choice: Choice) -> None:
+        for scope, why in self._sold_out.items():
+            if scope.covers(choice.instance_type.name, choice.offering):
+                raise OfferingRefusedError(why, scope)
 
     def _boot(self, node: Node) -> None:
         name = node.metadata.name
@@ -175,10 +189,33 @@ class KwokProvider(CloudProvider):
 
 
 def build(settings: Mapping[str, str], client: Client) -> CloudProvider:
-    """KWOK_BOOT_SECONDS is how long a machine takes to boot; at once where it is not given."""
+    """KWOK_BOOT_SECONDS is how long a machine takes to boot; at once where it is not given.
+
+    KWOK_SOLD_OUT is what cannot be had: `type/zone/capacity type`, `*` or nothing for any,
+    separated by commas (`kwok-a100-1, */kwok-zone-a, kwok-a10-1/*/spot`).
+    """
     text = settings.get(BOOT_SECONDS) or "0"
     try:
         boot_seconds = float(text)
     except ValueError as error:
         raise CloudConfigurationError(f"{BOOT_SECONDS} is no number: {text!r}") from error
-    return KwokProvider(client, cloudproviders.instance_types("kwok"), boot_seconds=boot_seconds)
+    return KwokProvider(
+        client,
+        cloudproviders.instance_types("kwok"),
+        boot_seconds=boot_seconds,
+        sold_out=_scopes(settings.get(SOLD_OUT, "")),
+    )
+
+
+def _scopes(text: str) -> dict[Scope, str]:
+    return {_scope(entry): f"sold out by {SOLD_OUT}" for entry in text.split(",") if entry.strip()}
+
+
+def _scope(entry: str) -> Scope:
+    parts = ["" if part.strip() == "*" else part.strip() for part in entry.split("/")]
+    if len(parts) > 3:
+        raise CloudConfigurationError(
+            f"{SOLD_OUT}: {entry.strip()!r} is not of the form type/zone/capacity type"
+        )
+    instance_type, zone, capacity_type = (*parts, "", "")[:3]
+    return Scope(instance_type=instance_type, zone=zone, capacity_type=capacity_type)

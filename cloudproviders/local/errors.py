@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from cloudproviders.errors import (
     CloudError,
     CloudUnavailableError,
     CreateError,
-    InsufficientCapacityError,
     NodeClaimNotFoundError,
+    OfferingRefusedError,
 )
+from cloudproviders.unavailable import Scope
 
-REFUSALS: dict[str, type[CloudError]] = {
-    "NotFound": NodeClaimNotFoundError,
-    "InsufficientCapacity": InsufficientCapacityError,
-    "UnknownInstanceType": InsufficientCapacityError,
-    "NameInUse": CreateError,
-    "InvalidRequest": CreateError,
-}
-"""Codes that are missing here (Unauthorized, Internal …) are faults, not refusals."""
+STOCK_OUTS = frozenset({"InsufficientCapacity", "UnknownInstanceType"})
+"""Of the type that was asked for; another may be had."""
+
+STOCK_OUT_SECONDS = 15.0
+"""The machines of one host come back sooner than a cloud's, and asking costs nothing."""
+
+TRANSIENT = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,  # the token is being rotated
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
 
 
 class MachinesError(CloudUnavailableError):
-    """The machines API failed in a way that the contract has no word for."""
+    """The machines API failed itself, or does not want us now."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(f"machines API: {status} {code}: {message}")
@@ -29,11 +37,17 @@ class MachinesError(CloudUnavailableError):
         self.code = code
 
 
-def error(status: int, code: str, message: str) -> CloudError:
-    """What to raise for an answer of the machines API."""
-    kind = REFUSALS.get(code)
-    if kind is None:
+def error(status: int, code: str, message: str, *, instance_type: str = "") -> CloudError:
+    """What to raise for an answer of the machines API to a request for `instance_type`.
+
+    A code that is new to us stands in the message, where the user can look it up.
+    """
+    if code == "NotFound":
+        return NodeClaimNotFoundError(message)
+    if code in STOCK_OUTS:
+        return OfferingRefusedError(
+            message, Scope(instance_type=instance_type), ttl=STOCK_OUT_SECONDS
+        )
+    if status in TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return MachinesError(status, code, message)
-    if kind is CreateError:
-        return CreateError(code, message)
-    return kind(message)
+    return CreateError(code or f"HTTP{status}", f"machines API: {status} {code}: {message}")

@@ -10,16 +10,15 @@ import cloudproviders
 from apis.karpenter.v1 import labels
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
-from cloudproviders import selection
-from cloudproviders.errors import (
-    CloudConfigurationError,
-    InsufficientCapacityError,
-    NodeClaimNotFoundError,
-)
+from cloudproviders import ladder, repair
+from cloudproviders.errors import CloudConfigurationError, CreateError, NodeClaimNotFoundError
 from cloudproviders.instancetype import InstanceType
 from cloudproviders.local.sdk import Machine, MachinesClient
 from cloudproviders.provider import CloudProvider, GroupKind, Instance, RepairPolicy
+from cloudproviders.selection import Choice
+from cloudproviders.unavailable import UnavailableOfferings
 from kube.client import Client
+from kube.clock import Clock
 from kube.meta import Manifest
 
 PROVIDER_ID_PREFIX = "local:///"
@@ -42,25 +41,20 @@ class LocalProvider(CloudProvider):
 
     name = "local"
     node_classes: Sequence[GroupKind] = (GroupKind("kaito.sh", "KaitoNodeClass"),)
-    repair_policies: Sequence[RepairPolicy] = ()
+    repair_policies: Sequence[RepairPolicy] = repair.NODE_NOT_READY
 
-    def __init__(self, machines: Machines, types: Mapping[str, InstanceType]) -> None:
+    def __init__(
+        self,
+        machines: Machines,
+        types: Mapping[str, InstanceType],
+        clock: Clock | None = None,
+    ) -> None:
         self._machines = machines
         self._types = types
+        self._unavailable = UnavailableOfferings(clock or Clock())
 
     async def create(self, claim: NodeClaim, /) -> Instance:
-        refused: InsufficientCapacityError | None = None
-        for choice in selection.choices(claim, self._types.values()):
-            try:
-                return self._instance(
-                    await self._machines.put(claim.metadata.name, _machine(claim, choice))
-                )
-            except InsufficientCapacityError as error:
-                refused = error  # the next best may be free
-        raise InsufficientCapacityError(
-            "all requested instance types were unavailable during launch"
-            + (f": {refused}" if refused else "; none fits the claim's requirements and requests")
-        ) from refused
+        return self._instance(await self._existing(claim) or await self._new(claim))
 
     async def delete(self, claim: NodeClaim, /) -> None:
         machine = await self._machines.get(claim.metadata.name)
@@ -80,13 +74,29 @@ class LocalProvider(CloudProvider):
         return [self._instance(machine) for machine in await self._machines.list() if machine.uid]
 
     async def instance_types(self, pool: NodePool | None = None, /) -> Sequence[InstanceType]:
-        return tuple(self._types.values())
+        return self._unavailable.applied(self._types.values())
 
     async def is_drifted(self, claim: NodeClaim, /) -> str:
         return ""
 
     async def close(self) -> None:
         await self._machines.close()
+
+    async def _existing(self, claim: NodeClaim) -> Machine | None:
+        """Looked for first: its type may have been sold out since it was made."""
+        try:
+            machine = await self._machines.get(claim.metadata.name)
+        except NodeClaimNotFoundError:
+            return None
+        if machine.uid != claim.metadata.uid:
+            raise CreateError("NameInUse", f"machine {machine.name} is not this claim's")
+        return machine
+
+    async def _new(self, claim: NodeClaim) -> Machine:
+        async def attempt(choice: Choice) -> Machine:
+            return await self._machines.put(claim.metadata.name, _machine(claim, choice))
+
+        return await ladder.climb(claim, self._types.values(), self._unavailable, attempt)
 
     def _instance(self, machine: Machine) -> Instance:
         known = self._types.get(machine.instance_type)
@@ -110,7 +120,7 @@ class LocalProvider(CloudProvider):
         )
 
 
-def _machine(claim: NodeClaim, choice: selection.Choice) -> Manifest:
+def _machine(claim: NodeClaim, choice: Choice) -> Manifest:
     """The body of the PUT. The unregistered taint is the machine's own; startup taints go along
     so that no pod can land before registration has synced them."""
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -11,6 +10,7 @@ import msgspec
 
 from cloudproviders.errors import CloudUnavailableError
 from cloudproviders.local.errors import error
+from kube.clock import Clock
 from kube.meta import Manifest
 
 ATTEMPTS = 3
@@ -47,9 +47,10 @@ class MachinesClient:
     was no answer.
     """
 
-    def __init__(self, url: str, token: Callable[[], str]) -> None:
+    def __init__(self, url: str, token: Callable[[], str], clock: Clock | None = None) -> None:
         self._url = url.rstrip("/")
         self._token = token
+        self._clock = clock or Clock()
         self._opened: aiohttp.ClientSession | None = None
 
     async def put(self, name: str, machine: Manifest) -> Machine:
@@ -79,7 +80,7 @@ class MachinesClient:
                     raise CloudUnavailableError(
                         f"machines API: {method} {path}: {type(failed).__name__}: {failed}"
                     ) from failed
-            await asyncio.sleep(PAUSE_SECONDS * attempt)
+            await self._clock.sleep(PAUSE_SECONDS * attempt)
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, path: str, body: Manifest | None) -> bytes:
@@ -91,7 +92,12 @@ class MachinesClient:
             if response.status < 400:
                 return content
             told = _error(content)
-            raise error(response.status, told.code, told.message or str(response.reason))
+            raise error(
+                response.status,
+                told.code,
+                told.message or str(response.reason),
+                instance_type=body["instanceType"] if body else "",
+            )
 
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:

@@ -27,6 +27,7 @@ from kube.errors import (
 from kube.meta import Key, Manifest, Resource
 from kube.objects import PODS
 from kube.store import Store
+from tests.fakes.selectors import Selector
 
 T = TypeVar("T")
 
@@ -54,7 +55,9 @@ class MemoryKube:
         resource: Resource[T],
         indexes: Mapping[str, Callable[[T], Iterable[str]]] | None = None,
     ) -> Store[T]:
+        self._kinds[resource.api_version, resource.kind] = resource
         found: Store[T] = Store(indexes)
+        self._kinds[resource.api_version, resource.kind] = resource
         self._stores.append((resource, found))
         for manifest in self._of(resource).values():
             found.put(self._decoded(resource, manifest))
@@ -108,12 +111,11 @@ class MemoryKube:
         fields: str = "",
         limit: int = 500,
     ) -> Listing[T]:
-        wanted = dict(term.split("=", 1) for term in labels.split(",") if term)
+        wanted = Selector(labels)
         items = [
             self._decoded(resource, manifest)
             for key, manifest in self._of(resource).items()
-            if (not namespace or key.namespace == namespace)
-            and wanted.items() <= manifest["metadata"].get("labels", {}).items()
+            if (not namespace or key.namespace == namespace) and wanted.matches(manifest)
         ]
         return Listing(items, str(self._version))
 

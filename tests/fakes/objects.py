@@ -76,7 +76,7 @@ def node_manifest(
         },
         "status": {
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
-            "allocatable": allocatable or {"cpu": "8"},
+            "allocatable": allocatable or {"cpu": "8", "nvidia.com/gpu": "1"},
         },
     }
 

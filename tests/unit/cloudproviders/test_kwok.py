@@ -8,13 +8,16 @@ import pytest
 
 import cloudproviders
 from cloudproviders.errors import (
+    CloudConfigurationError,
+    CloudUnavailableError,
     CreateError,
     InsufficientCapacityError,
     NodeClaimNotFoundError,
 )
-from cloudproviders.kwok.provider import KwokProvider
+from cloudproviders.kwok.provider import KwokProvider, build
+from cloudproviders.provider import Instance
 from kube.client import Client
-from kube.errors import ServerError
+from kube.errors import ForbiddenError, KubeError, ServerError, TooManyRequestsError
 from kube.objects import NODES, Node
 from tests.fakes import objects
 from tests.fakes.clock import FakeClock, settle
@@ -80,7 +83,7 @@ async def test_the_instance_tells_what_was_bought(world: World) -> None:
     instance = await world.kwok.create(a_claim())
 
     assert (instance.instance_type, instance.zone) == ("kwok-a10-1", "kwok-zone-a")
-    assert instance.capacity_type == "spot"  # the cheapest
+    assert instance.capacity_type == "on-demand"  # as KAITO's claims expect
     assert instance.capacity["nvidia.com/gpu"] == "1"
     assert instance.labels["kubernetes.io/arch"] == "amd64"
     assert "kubernetes.io/hostname" not in instance.labels
@@ -183,9 +186,65 @@ async def test_only_machines_are_found(world: World) -> None:
 
     assert await world.kwok.list() == [made]
     assert await world.kwok.get("kwok://ws1") == made
-    for provider_id in ("kwok://other", "ws1", "kwok://none"):
+    for provider_id in ("kwok://other", "ws1", "kwok://none", "", "other:///kwok://ws1"):
         with pytest.raises(NodeClaimNotFoundError):
             await world.kwok.get(provider_id)
     assert len(await world.kwok.instance_types()) == 6
     assert await world.kwok.is_drifted(a_claim()) == ""
     await world.kwok.close()
+
+
+async def test_the_settings_can_sell_machines_out(world: World) -> None:
+    kwok = build(
+        {"KWOK_SOLD_OUT": "kwok-a10-1/*/on-demand, */kwok-zone-b"}, cast("Client", world.kube)
+    )
+
+    with pytest.raises(InsufficientCapacityError, match="sold out by KWOK_SOLD_OUT"):
+        await kwok.create(a_claim())
+
+    anything = [
+        {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["kwok-a100-1"]}
+    ]
+    instance = await kwok.create(a_claim(requirements=anything))
+    assert isinstance(instance, Instance)
+    assert (instance.zone, instance.capacity_type) == ("kwok-zone-a", "on-demand")
+    available = {
+        (each.name, offering.zone, offering.capacity_type)
+        for each in await kwok.instance_types()
+        for offering in each.offerings
+        if offering.available
+    }
+    assert ("kwok-a10-1", "kwok-zone-a", "on-demand") not in available
+    assert ("kwok-a10-1", "kwok-zone-a", "spot") in available
+    await kwok.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"KWOK_BOOT_SECONDS": "soon"}, "KWOK_BOOT_SECONDS"),
+        ({"KWOK_SOLD_OUT": "a/b/c/d"}, "KWOK_SOLD_OUT"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(
+    world: World, settings: dict[str, str], told: str
+) -> None:
+    with pytest.raises(CloudConfigurationError, match=told):
+        build(settings, cast("Client", world.kube))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ServerError(503, "ServiceUnavailable", "etcd"), CloudUnavailableError),
+        (TooManyRequestsError(429, "TooManyRequests", "busy"), CloudUnavailableError),
+        (ForbiddenError(403, "Forbidden", "may not"), CreateError),
+    ],
+)
+async def test_refusals_of_the_api_server_are_those_of_the_contract(
+    world: World, error: KubeError, kind: type[Exception]
+) -> None:
+    world.kube.refuse_next("create", error)
+
+    with pytest.raises(kind, match=error.reason):
+        await world.kwok.create(a_claim())

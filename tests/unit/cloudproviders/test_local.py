@@ -13,6 +13,7 @@ from cloudproviders.errors import (
     CreateError,
     InsufficientCapacityError,
     NodeClaimNotFoundError,
+    OfferingRefusedError,
 )
 from cloudproviders.local import errors
 from cloudproviders.local.provider import LocalProvider
@@ -35,7 +36,7 @@ class Machines:
             return existing
         kind = machine["instanceType"]
         if self.capacity.get(kind, 1) == 0:
-            raise errors.error(409, "InsufficientCapacity", f"no {kind} left")
+            raise errors.error(409, "InsufficientCapacity", f"no {kind} left", instance_type=kind)
         self.asked[name] = machine
         self.running[name] = Machine(
             name=name,
@@ -207,12 +208,14 @@ async def test_it_knows_its_types_and_never_drifts(local: LocalProvider) -> None
     ("status", "code", "kind"),
     [
         (404, "NotFound", NodeClaimNotFoundError),
-        (409, "InsufficientCapacity", InsufficientCapacityError),
-        (422, "UnknownInstanceType", InsufficientCapacityError),
+        (409, "InsufficientCapacity", OfferingRefusedError),
+        (422, "UnknownInstanceType", OfferingRefusedError),
         (409, "NameInUse", CreateError),
         (422, "InvalidRequest", CreateError),
         (401, "Unauthorized", CloudUnavailableError),
-        (400, "BadRequest", CloudUnavailableError),
+        (429, "TooManyRequests", CloudUnavailableError),
+        (400, "BrandNew", CreateError),
+        (403, "", CreateError),
         (500, "Internal", CloudUnavailableError),
         (502, "", CloudUnavailableError),
     ],
@@ -225,3 +228,4 @@ def test_every_code_of_the_api_has_its_meaning(
     assert type(told) is kind or isinstance(told, errors.MachinesError)
     assert isinstance(told, kind)
     assert "because" in str(told)
+    assert kind is not CreateError or code in str(told)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from cloudproviders.errors import InsufficientCapacityError, NodeClaimNotFoundError
 from cloudproviders.metered import MeteredProvider
+from cloudproviders.nodeclass import READY, NodeClass
+from cloudproviders.provider import CloudProvider, Instance
 from kube.metrics import REGISTRY
+from kube.objects import Node
 from tests.fakes import objects
 from tests.fakes.cloud import FakeCloud
 
@@ -33,6 +38,7 @@ async def test_calls_are_timed_and_refusals_counted_by_kind() -> None:
     assert value(errors, method="Create", error="InsufficientCapacityError") == 1
     assert value(errors, method="Create", error="") == 1
 
+    assert isinstance(instance, Instance)
     assert await metered.get(instance.provider_id) == instance
     assert await metered.list() == [instance]
     await metered.delete(objects.claim())
@@ -51,4 +57,16 @@ async def test_it_is_the_cloud_that_it_wraps() -> None:
     assert metered.repair_policies == ()
     assert await metered.instance_types() == ()
     assert await metered.is_drifted(objects.claim()) == ""
+    assert metered.node_class_resources == cloud.node_class_resources
+    assert metered.registration_hooks == cloud.registration_hooks
+    assert metered.claim_of(Node()) == cloud.claim_of(Node())
+    assert metered.interrupted(Node(), datetime.now(UTC)) is None
+    assert [notice async for notice in metered.interruptions()] == []
+    assert await metered.resolve(NodeClass()) == READY
     await metered.close()
+
+
+def test_no_verb_of_the_contract_is_missing() -> None:
+    verbs = {name for name in dir(CloudProvider) if not name.startswith("_")}
+
+    assert verbs <= set(dir(MeteredProvider))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apis.gpu import GPU
 from cloudproviders import selection
@@ -43,8 +46,12 @@ HELD = a_type("held", on_demand(9.0), reserved(), gpus=8, architecture="arm64")
 ALL = (HELD, SMALL, LARGE)
 
 
+A_CLOUDS_OWN = {"group": "example.com", "kind": "ExampleNodeClass", "name": "default"}
+
+
 def chosen(*requirements: dict[str, Any], **resources: str) -> list[tuple[str, str, str]]:
     claim = objects.claim(
+        node_class_ref=A_CLOUDS_OWN,
         requirements=list(requirements),
         resources={"requests": {key.replace("_", ".", 1).replace("_", "/"): value
                                 for key, value in resources.items()}},
@@ -127,6 +134,35 @@ def test_requests_must_fit(requests: dict[str, str], names: set[str]) -> None:
     assert {name for name, _, _ in chosen(**requests)} == names
 
 
+@pytest.mark.parametrize(
+    "kaitos",
+    [
+        pytest.param({}, id="node class"),
+        pytest.param(
+            {"node_class_ref": A_CLOUDS_OWN, "labels": {"kaito.sh/workspace": "phi"}}, id="label"
+        ),
+        pytest.param(
+            {"node_class_ref": A_CLOUDS_OWN, "labels": {"kaito.sh/ragengine": "rag"}},
+            id="label of the other kind",
+        ),
+    ],
+)
+def test_claims_of_kaito_get_spot_only_by_asking(kaitos: dict[str, Any]) -> None:
+    def kinds(*requirements: dict[str, Any]) -> set[str]:
+        claim = objects.claim(**kaitos, requirements=list(requirements))
+        return {each.offering.capacity_type for each in selection.choices(claim, ALL)}
+
+    assert kinds() == {"reserved", "on-demand"}
+    assert kinds(need(CAPACITY, "In", "spot")) == {"spot"}
+    assert kinds(need(CAPACITY, "Exists")) == {"reserved", "spot", "on-demand"}
+
+
+def test_min_values_are_no_matter_of_a_single_machine() -> None:
+    flexible = [{**need(TYPE, "In", "small", "large"), "minValues": 2}]
+
+    assert {name for name, _, _ in chosen(*flexible)} == {"small", "large"}
+
+
 def test_what_is_sold_out_is_not_chosen() -> None:
     sold_out = a_type("t", on_demand(1.0, available=False), on_demand(2.0, "b"))
 
@@ -167,3 +203,72 @@ def test_labels_of_a_choice() -> None:
         "kubernetes.io/os": "linux",
         "example.com/gpus": "8",
     }
+
+
+PRICES = st.one_of(st.none(), st.floats(0.01, 100.0))
+OFFERINGS = st.builds(
+    Offering,
+    zone=st.sampled_from(["a", "b", "c"]),
+    capacity_type=st.sampled_from(["reserved", "spot", "on-demand"]),
+    price=PRICES,
+    available=st.booleans(),
+)
+TYPES = st.lists(
+    st.builds(
+        lambda name, gpus, offerings: a_type(name, *offerings, gpus=gpus),
+        st.sampled_from(["s", "m", "l"]),
+        st.integers(0, 8),
+        st.lists(OFFERINGS, max_size=6),
+    ),
+    max_size=4,
+)
+WANTED = st.lists(
+    st.one_of(
+        st.builds(need, st.just(ZONE), st.just("In"), st.sampled_from(["a", "b", "c"])),
+        st.builds(need, st.just(CAPACITY), st.just("NotIn"), st.sampled_from(["spot", "reserved"])),
+        st.builds(need, st.just("example.com/gpus"), st.sampled_from(["Gt", "Lt"]), st.just("2")),
+    ),
+    max_size=3,
+)
+
+
+@given(types=TYPES, wanted=WANTED, gpus=st.integers(0, 8))
+def test_every_choice_can_be_had_is_asked_for_and_none_is_missing(
+    types: list[InstanceType], wanted: list[dict[str, Any]], gpus: int
+) -> None:
+    claim = objects.claim(
+        node_class_ref=A_CLOUDS_OWN,
+        requirements=wanted,
+        resources={"requests": {"nvidia.com/gpu": str(gpus)}},
+    )
+
+    def meets(each: InstanceType, offering: Offering) -> bool:
+        has = {ZONE: offering.zone, CAPACITY: offering.capacity_type, "example.com/gpus": ""}
+        has["example.com/gpus"] = str(each.gpu.count)
+        rules = {
+            "In": lambda value, asked: value in asked,
+            "NotIn": lambda value, asked: value not in asked,
+            "Gt": lambda value, asked: int(value) > int(asked[0]),
+            "Lt": lambda value, asked: int(value) < int(asked[0]),
+        }
+        return all(rules[w["operator"]](has[w["key"]], w["values"]) for w in wanted)
+
+    expected = [
+        (each, offering)
+        for each in types
+        for offering in each.offerings
+        if offering.available and each.gpu.count >= gpus and meets(each, offering)
+    ]
+
+    found = selection.choices(claim, types)
+
+    assert len(found) == len(expected)
+    assert all((choice.instance_type, choice.offering) in expected for choice in found)
+    ranks = [
+        (
+            selection.CAPACITY_TYPE_ORDER.index(choice.offering.capacity_type),
+            math.inf if choice.offering.price is None else choice.offering.price,
+        )
+        for choice in found
+    ]
+    assert ranks == sorted(ranks)
