@@ -160,6 +160,14 @@ class Controller:
         lines = re.findall(r"^rest_client_requests_total\{(.*?)\} (\S+)$", text, re.MULTILINE)
         return sum(float(count) for labels, count in lines if 'method="GET"' not in labels)
 
+    async def metric(self, name: str) -> dict[str, float]:
+        """A metric's values now, by their labels as they stand (`controller="a",result="b"`)."""
+        url = f"http://127.0.0.1:{self._metrics_port}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            text = await answer.text()
+        lines = re.findall(rf"^{name}\{{(.*?)\}} (\S+)$", text, re.MULTILINE)
+        return {labels: float(value) for labels, value in lines}
+
     def usage(self) -> Usage:
         stat = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         ticks = os.sysconf("SC_CLK_TCK")
@@ -171,8 +179,9 @@ class Controller:
             peak_rss_mib=int(sizes["VmHWM"]) / 1024,
         )
 
-    def stop(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
+    def stop(self, *, kill: bool = False) -> None:
+        """`kill`: without giving it time for anything."""
+        self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         try:
             self._process.wait(timeout=15)
         except subprocess.TimeoutExpired:

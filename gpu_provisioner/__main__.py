@@ -18,7 +18,7 @@ from gpu_provisioner.settings import Settings
 from gpu_provisioner.shared import Caches, Shared
 from kube import config, log
 from kube.client import Client
-from kube.clock import Clock
+from kube.clock import Clock, ServerClock
 from kube.events import Recorder
 from kube.lease import Lease
 from kube.manager import Manager
@@ -30,9 +30,12 @@ logger = logging.getLogger(__name__)
 
 async def run(settings: Settings) -> None:
     """Until a signal; CloudConfigurationError or ConfigError where the settings cannot work."""
-    clock = Clock()
+    clock = ServerClock()
     client = Client(
-        config.load(settings.kubeconfig), field_manager=NAME, kinds=[NODE_CLAIMS, NODE_POOLS]
+        config.load(settings.kubeconfig),
+        field_manager=NAME,
+        kinds=[NODE_CLAIMS, NODE_POOLS],
+        clock=clock,
     )
     try:
         cloud = cloudproviders.load(settings.cloud, settings.cloud_settings, client)
@@ -41,7 +44,16 @@ async def run(settings: Settings) -> None:
         raise
     recorder = Recorder(client, NAME, clock)
     caches = Caches.of(client, cloud, clock)
-    shared = Shared(client, cloud, recorder, settings.timings, clock, workers=settings.workers)
+    shared = Shared(
+        client,
+        cloud,
+        recorder,
+        settings.timings,
+        clock,
+        workers=settings.workers,
+        repair=settings.repair,
+        node_classes=settings.node_classes,
+    )
     manager = Manager(
         client=client,
         informers=caches.all(),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from gpu_provisioner.node import controllers as node
 from gpu_provisioner.nodeclaim import controllers as nodeclaim
-from gpu_provisioner.nodeclaim import upkeep
+from gpu_provisioner.nodeclaim import disruption, upkeep
+from gpu_provisioner.nodeclass import controllers as nodeclass
+from gpu_provisioner.nodepool import controllers as nodepool
 from gpu_provisioner.shared import Caches, Shared
 from kube.controller import Runnable
 
@@ -13,6 +15,6 @@ def controllers(shared: Shared, caches: Caches) -> list[Runnable]:
     """All of them, over these caches."""
     return [
         runnable
-        for part in (nodeclaim, upkeep, node)
+        for part in (nodeclaim, upkeep, disruption, node, nodeclass, nodepool)
         for runnable in part.controllers(shared, caches)
     ]

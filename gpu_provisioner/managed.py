@@ -6,11 +6,10 @@ from collections.abc import Iterable
 
 from apis.karpenter.v1 import labels
 from apis.karpenter.v1.nodeclaim import NodeClaim
+from apis.karpenter.v1.nodepool import NodePool
 from cloudproviders.provider import GroupKind
+from cloudproviders.selection import KAITO_LABELS
 from kube.objects import Node
-
-KAITO_LABELS = ("kaito.sh/workspace", "kaito.sh/ragengine")
-"""A claim with one of these is gpu-provisioner's, whatever node class it refers to."""
 
 
 class Managed:
@@ -28,6 +27,11 @@ class Managed:
         return GroupKind(ref.group, ref.kind) in self._node_classes or any(
             label in claim.metadata.labels for label in KAITO_LABELS
         )
+
+    def pool(self, pool: NodePool) -> bool:
+        """By its node class alone: no pool is KAITO's by label."""
+        ref = pool.spec.template.spec.node_class_ref
+        return GroupKind(ref.group, ref.kind) in self._node_classes
 
     def node(self, node: Node) -> bool:
         """Registration copies the claim's labels, the one of its node class among them."""

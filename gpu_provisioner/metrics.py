@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+import re
+
+from prometheus_client import Counter, Gauge, Histogram
 
 from apis.karpenter.v1 import labels
 from kube.meta import ObjectMeta
@@ -79,6 +81,61 @@ PODS_DRAINED = Counter(
     registry=REGISTRY,
 )
 
+CLAIMS_UNHEALTHY_DISRUPTED = Counter(
+    "karpenter_nodeclaims_unhealthy_disrupted",
+    "Claims whose node was repaired, which is to say replaced",
+    ["condition", "nodepool", "capacity_type", "image_id"],
+    registry=REGISTRY,
+)
+PODS_DISRUPTION_INITIATED = Counter(
+    "karpenter_pods_disruption_initiated",
+    "Pods on the nodes of claims that the provisioner gave up",
+    ["reason", "nodepool", "capacity_type", "consolidation_policy", "termination_mode"],
+    registry=REGISTRY,
+)
+INTERRUPTIONS_RECEIVED = Counter(
+    "karpenter_interruption_received_messages",
+    "Notices that the cloud takes a machine back",
+    ["message_type"],
+    registry=REGISTRY,
+)
+INTERRUPTIONS_DELETED = Counter(
+    "karpenter_interruption_deleted_messages",
+    "Notices that were carried out, or concern nobody here, and acknowledged",
+    registry=REGISTRY,
+)
+INTERRUPTION_SECONDS = Histogram(
+    "karpenter_interruption_message_queue_duration_seconds",
+    "From when a notice was sent until it was carried out",
+    buckets=_MINUTES,
+    registry=REGISTRY,
+)
+INSTANCE_STATUS_UNHEALTHY = Counter(
+    "karpenter_interruption_instance_status_unhealthy",
+    "Notices that the cloud's own checks of a machine fail",
+    ["category"],
+    registry=REGISTRY,
+)
+
+POOL_LIMIT = Gauge(
+    "karpenter_nodepools_limit",
+    "What a pool may have",
+    ["nodepool", "resource_type"],
+    registry=REGISTRY,
+)
+POOL_USAGE = Gauge(
+    "karpenter_nodepools_usage",
+    "What a pool has",
+    ["nodepool", "resource_type"],
+    registry=REGISTRY,
+)
+POOL_ALLOWED_DISRUPTIONS = Gauge(
+    "karpenter_nodepools_allowed_disruptions",
+    "How many more nodes of a pool may be disrupted now",
+    ["nodepool", "reason"],
+    registry=REGISTRY,
+)
+
 
 def nodepool(metadata: ObjectMeta) -> str:
     return metadata.labels.get(labels.NODEPOOL_LABEL, "")
@@ -90,3 +147,8 @@ def zone(metadata: ObjectMeta) -> str:
 
 def capacity_type(metadata: ObjectMeta) -> str:
     return metadata.labels.get(labels.CAPACITY_TYPE_LABEL, "")
+
+
+def snake_case(name: str) -> str:
+    """A condition's type as a value of a label: `AcceleratedHardwareReady` → words and lines."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

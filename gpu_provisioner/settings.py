@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cloudproviders.provider import GroupKind
+
 DEFAULT_LEASE = "gpu-provisioner-leader-election"
 """The name that the chart's Role allows."""
+
+SHARED_PREFIXES = {"arc": ("AZURE_",), "azure": ("ARM_", "LOCATION")}
+"""Clouds that are told more than what has their own prefix: Azure's webhook for workload identity
+knows one spelling only, and the Go gpu-provisioner's manifests have ARM_… and LOCATION."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """Seconds. Karpenter's values where it has them."""
+    """Seconds. Karpenter's values where it has them. Of the three time limits of a claim's life, 0
+    or less is none."""
 
     launch_timeout: float = 5 * 60.0
     registration_timeout: float = 15 * 60.0
@@ -49,8 +56,12 @@ class Settings:
     cloud: str
     cloud_settings: Mapping[str, str] = field(default_factory=dict)
     """The cloud's own, by name (LOCAL_MACHINES_URL …)."""
+    node_classes: tuple[GroupKind, ...] = ()
+    """Whose claims are ours; none: those of the cloud."""
     timings: Timings = field(default_factory=Timings)
     workers: int = 100
+    repair: bool = True
+    """Whether nodes that stay sick are replaced: NODE_REPAIR."""
     kubeconfig: str | None = None
     metrics_port: int = 8080
     health_port: int = 8081
@@ -65,19 +76,16 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     """ValueError, naming the variable, where one is missing or is none of its values."""
     if not (cloud := environment.get("CLOUD_PROVIDER", "")):
         raise ValueError("CLOUD_PROVIDER must be set")
-    prefix = f"{cloud.upper()}_"
+    prefixes = (f"{cloud.upper()}_", *SHARED_PREFIXES.get(cloud, ()))
     return Settings(
         cloud=cloud,
         cloud_settings={
-            name: value for name, value in environment.items() if name.startswith(prefix)
+            name: value for name, value in environment.items() if name.startswith(prefixes)
         },
-        timings=Timings(
-            launch_timeout=_number(environment, "LAUNCH_TIMEOUT", Timings.launch_timeout),
-            registration_timeout=_number(
-                environment, "REGISTRATION_TIMEOUT", Timings.registration_timeout
-            ),
-        ),
+        node_classes=_node_classes(environment),
+        timings=_timings(environment),
         workers=int(_number(environment, "WORKERS", 100)),
+        repair=_flag(environment, "NODE_REPAIR", True),
         kubeconfig=environment.get("KUBECONFIG") or None,
         metrics_port=int(_number(environment, "METRICS_PORT", 8080)),
         health_port=int(_number(environment, "HEALTH_PROBE_PORT", 8081)),
@@ -87,6 +95,40 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         identity=environment.get("POD_NAME", ""),
         log_level=environment.get("LOG_LEVEL", "info").upper(),
     )
+
+
+def _timings(environment: Mapping[str, str]) -> Timings:
+    """The time limits, and how long a node may lack GPUs; the rest is nobody's business."""
+    return Timings(
+        launch_timeout=_limit(environment, "LAUNCH_TIMEOUT", Timings.launch_timeout),
+        registration_timeout=_limit(
+            environment, "REGISTRATION_TIMEOUT", Timings.registration_timeout
+        ),
+        initialization_timeout=_limit(
+            environment, "INITIALIZATION_TIMEOUT", Timings.initialization_timeout
+        ),
+        gpu_toleration=_number(environment, "GPU_REPAIR_TOLERATION", Timings.gpu_toleration),
+    )
+
+
+def _node_classes(environment: Mapping[str, str]) -> tuple[GroupKind, ...]:
+    """`EC2NodeClass.karpenter.k8s.aws,KaitoNodeClass.kaito.sh`, the first one being the default."""
+    found = []
+    for entry in environment.get("NODE_CLASSES", "").split(","):
+        if not (name := entry.strip()):
+            continue
+        kind, _, group = name.partition(".")
+        if not (kind and group):
+            raise ValueError(f"NODE_CLASSES must list Kind.group, not {name!r}")
+        found.append(GroupKind(group, kind))
+    return tuple(found)
+
+
+def _limit(environment: Mapping[str, str], name: str, default: float) -> float:
+    """Seconds; below zero is no limit, as zero is."""
+    if environment.get(name, "").startswith("-"):
+        return 0.0 * _number({name: environment[name][1:]}, name, default)
+    return _number(environment, name, default)
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:

@@ -106,6 +106,10 @@ class Shared:
     timings: Timings = field(default_factory=Timings)
     clock: Clock = field(default_factory=Clock)
     workers: int = 100
+    repair: bool = True
+    """Whether nodes that stay sick are replaced."""
+    node_classes: tuple[GroupKind, ...] = ()
+    """Whose claims are ours, where the operator has said it; the cloud's else."""
 
     def metered(self, controller: str) -> CloudProvider:
         """The cloud, with its calls counted on behalf of that controller."""
@@ -113,4 +117,4 @@ class Shared:
 
     @property
     def managed(self) -> Managed:
-        return Managed(self.cloud.node_classes)
+        return Managed(self.node_classes or self.cloud.node_classes)

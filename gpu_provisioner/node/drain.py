@@ -57,10 +57,10 @@ def plan(pods: Iterable[Pod], now: datetime, deadline: datetime | None) -> Drain
         and pod.metadata.uid not in forced
     ]
     return Drain(
-        evict=tuple(pod for pod in turn if not _protected(pod, now)),
+        evict=tuple(pod for pod in turn if not protected(pod, now)),
         force=force,
         waited_for=waited_for,
-        protected=tuple(pod for pod in turn if _protected(pod, now)),
+        protected=tuple(pod for pod in turn if protected(pod, now)),
         next_force=next_force,
     )
 
@@ -128,7 +128,7 @@ def _force_at(pod: Pod, deadline: datetime) -> datetime | None:
     return deadline - timedelta(seconds=DEFAULT_GRACE_SECONDS if grace is None else grace)
 
 
-def _protected(pod: Pod, now: datetime) -> bool:
+def protected(pod: Pod, now: datetime) -> bool:
     """do-not-disrupt: `true` for ever, a duration from the pod's start; anything else is void."""
     wish = pod.metadata.annotations.get(labels.DO_NOT_DISRUPT_ANNOTATION, "")
     if wish == "true":

@@ -6,16 +6,16 @@ from datetime import datetime
 
 from apis.karpenter.v1 import conditions, labels
 from apis.karpenter.v1.nodeclaim import NodeClaim
-from gpu_provisioner import events, metrics
+from gpu_provisioner import deadline, events, metrics
 from gpu_provisioner.indexes import NODE_NAME
-from gpu_provisioner.node import drain
+from gpu_provisioner.node import drain, stage
 from gpu_provisioner.node.eviction import Evictions
-from gpu_provisioner.node.stage import Outcome, deadline
+from gpu_provisioner.node.stage import Outcome
 from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodeclaim.step import since
 from gpu_provisioner.settings import Timings
 from kube.clock import Clock
-from kube.objects import NODES, Node, Pod
+from kube.objects import Node, Pod
 from kube.store import Store
 
 
@@ -40,7 +40,9 @@ class Draining:
 
     async def __call__(self, node: Node, claim: NodeClaim | None, /) -> Outcome:
         now = self._clock.now()
-        plan = drain.plan(self._pods.by_index(NODE_NAME, node.metadata.name), now, deadline(claim))
+        plan = drain.plan(
+            self._pods.by_index(NODE_NAME, node.metadata.name), now, deadline.of(claim)
+        )
         if not plan.waited_for:
             return await self._empty(node, claim)
         if claim is not None:
@@ -48,7 +50,7 @@ class Draining:
                 conditions.DRAINED, "Unknown", conditions.DRAINING, now=now
             )
             claim = await self._claims.tell(claim, draining)
-        await self._carry_out(node, plan)
+        await self._carry_out(node, claim, plan)
         return Outcome(claim, self._patience(node, plan, now))
 
     async def _empty(self, node: Node, claim: NodeClaim | None) -> Outcome:
@@ -65,7 +67,7 @@ class Draining:
         metrics.NODES_DRAINED.labels(metrics.nodepool(node.metadata)).inc()
         return Outcome(told)
 
-    async def _carry_out(self, node: Node, plan: drain.Drain) -> None:
+    async def _carry_out(self, node: Node, claim: NodeClaim | None, plan: drain.Drain) -> None:
         for forced in plan.force:
             await self._evictions.force(forced)
         refusals = [
@@ -77,15 +79,13 @@ class Draining:
             f"{pod.metadata.key}: has annotation {labels.DO_NOT_DISRUPT_ANNOTATION}"
             for pod in plan.protected
         ]
-        if refusals:
-            self._recorder.event(
-                NODES,
-                node.metadata,
-                events.WARNING,
-                events.FAILED_DRAINING,
-                f"Failed to drain node, {len(plan.waited_for)} pods are waiting to be evicted: "
-                + "; ".join(sorted(refusals)),
-            )
+        if not refusals:
+            return
+        message = (
+            f"Failed to drain node, {len(plan.waited_for)} pods are waiting to be evicted: "
+            + "; ".join(sorted(refusals))
+        )
+        stage.tell(self._recorder, events.WARNING, events.FAILED_DRAINING, message, node, claim)
 
     def _patience(self, node: Node, plan: drain.Drain, now: datetime) -> float:
         """Ever longer, as the drain drags on; but nobody's deadline is slept through."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from apis.karpenter.v1 import labels
-from apis.karpenter.v1.nodeclaim import NodeClaim
-from kube.objects import Node
+from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
+from gpu_provisioner.events import Events
+from kube.objects import NODES, Node
 
 
 class Outcome(NamedTuple):
@@ -23,12 +22,10 @@ class Stage(Protocol):
     async def __call__(self, node: Node, claim: NodeClaim | None, /) -> Outcome: ...
 
 
-def deadline(claim: NodeClaim | None) -> datetime | None:
-    """When the node must be empty: stamped on its claim; None where it may take its time."""
-    if claim is None:
-        return None
-    stamp = claim.metadata.annotations.get(labels.TERMINATION_TIMESTAMP_ANNOTATION, "")
-    try:
-        return datetime.fromisoformat(stamp) if stamp else None
-    except ValueError:
-        return None  # not ours: Karpenter writes RFC 3339
+def tell(
+    recorder: Events, type_: str, reason: str, message: str, node: Node, claim: NodeClaim | None
+) -> None:
+    """On the Node, and on its claim too: who looks at either sees what is waited for."""
+    recorder.event(NODES, node.metadata, type_, reason, message)
+    if claim is not None:
+        recorder.event(NODE_CLAIMS, claim.metadata, type_, reason, message)

@@ -7,16 +7,16 @@ from datetime import datetime
 
 from apis.karpenter.v1 import conditions
 from apis.karpenter.v1.nodeclaim import NodeClaim
-from gpu_provisioner import events
+from gpu_provisioner import deadline, events
 from gpu_provisioner.indexes import NODE_NAME
-from gpu_provisioner.node import drain
-from gpu_provisioner.node.stage import Outcome, deadline
+from gpu_provisioner.node import drain, stage
+from gpu_provisioner.node.stage import Outcome
 from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.settings import Timings
 from kube.client import Client
 from kube.clock import Clock
 from kube.meta import Status
-from kube.objects import NODES, PERSISTENT_VOLUME_CLAIMS, Node, Pod, VolumeAttachment
+from kube.objects import PERSISTENT_VOLUME_CLAIMS, Node, Pod, VolumeAttachment
 from kube.store import Store
 
 
@@ -46,17 +46,13 @@ class VolumeDetachment:
         attached = await self._attached(node.metadata.name, now)
         if not attached:
             return Outcome(await self._tell(claim, "True"))
-        ends = deadline(claim)
+        ends = deadline.of(claim)
         if ends is not None and now >= ends:
             reason = conditions.TERMINATION_GRACE_PERIOD_ELAPSED
             return Outcome(await self._tell(claim, "False", reason))
-        self._recorder.event(
-            NODES,
-            node.metadata,
-            events.NORMAL,
-            events.AWAITING_VOLUME_DETACHMENT,
-            f"Awaiting deletion of bound volumeattachments ({', '.join(sorted(attached))})",
-        )
+        message = f"Awaiting deletion of bound volumeattachments ({', '.join(sorted(attached))})"
+        reason = events.AWAITING_VOLUME_DETACHMENT
+        stage.tell(self._recorder, events.NORMAL, reason, message, node, claim)
         told = await self._tell(claim, "Unknown", conditions.AWAITING_VOLUME_DETACHMENT)
         return Outcome(told, self._timings.drain_poll)
 

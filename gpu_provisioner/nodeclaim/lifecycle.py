@@ -63,6 +63,7 @@ class NodeClaimLifecycle:
 
         await self._claims.save(before, claim)
         self._tell_transitions(before, claim)
+        self._tell_failure(before, claim, failures)
         if len(failures) == 1:
             raise failures[0]
         if failures:
@@ -82,6 +83,16 @@ class NodeClaimLifecycle:
                 self._recorder.event(
                     NODE_CLAIMS, after.metadata, events.NORMAL, condition.type, message
                 )
+
+    def _tell_failure(
+        self, before: NodeClaim, after: NodeClaim, failures: Sequence[Exception]
+    ) -> None:
+        """Why there is no machine yet, once for each reason: not again with every try."""
+        said, was = after.condition(LAUNCHED), before.condition(LAUNCHED)
+        if failures and said.status == "Unknown" and said.reason != was.reason:
+            self._recorder.event(
+                NODE_CLAIMS, after.metadata, events.WARNING, said.reason, said.message
+            )
 
     async def _attempt(self, step: Step, claim: NodeClaim) -> Progress:
         """A write that is refused keeps neither what came before nor what follows from its own."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
 from apis.karpenter.v1 import conditions, labels
 from apis.karpenter.v1.nodeclaim import NodeClaim
+from cloudproviders.provider import RegistrationHook
 from gpu_provisioner import events, metrics
 from gpu_provisioner.indexes import NODE_PROVIDER_ID
 from gpu_provisioner.nodeclaim.step import Progress, affirmed
+from gpu_provisioner.nodepool.registrationhealth import RegistrationHealth
 from gpu_provisioner.nodes import Nodes
 from kube.apply import merge_patch
 from kube.clock import Clock
@@ -19,16 +23,40 @@ from kube.objects import NODES, Node, Taint
 from kube.store import Store
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooked:
+    """What the cloud's hooks said together. `pending`: the names of those that hold the node."""
+
+    pending: Sequence[str] = ()
+    look_again: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    failures: Sequence[Exception] = ()
+
+    @property
+    def failure(self) -> Exception | None:
+        if len(self.failures) > 1:
+            return ExceptionGroup("registration hooks", self.failures)
+        return self.failures[0] if self.failures else None
+
+
 class Registration:
-    """Matches by provider id, syncs once, then lets pods in."""
+    """Matches by provider id, asks the cloud's hooks, syncs once, then lets pods in."""
 
     def __init__(
-        self, writes: Nodes, nodes: Store[Node], recorder: events.Events, clock: Clock
+        self,
+        writes: Nodes,
+        nodes: Store[Node],
+        health: RegistrationHealth,
+        recorder: events.Events,
+        clock: Clock,
+        hooks: Sequence[RegistrationHook] = (),
     ) -> None:
         self._writes = writes
         self._nodes = nodes
+        self._health = health
         self._recorder = recorder
         self._clock = clock
+        self._hooks = hooks
 
     async def __call__(self, claim: NodeClaim, /) -> Progress:
         now = self._clock.now()
@@ -45,7 +73,14 @@ class Registration:
                 conditions.MULTIPLE_NODES_MESSAGE,
             )
             return Progress(claim.with_condition(kind, "False", reason, message, now=now))
+        hooked = await hook(claim, found[0], self._hooks)
+        claim = _labelled(claim, hooked.labels)
+        if hooked.pending:
+            reason, message = conditions.REGISTRATION_HOOK_PENDING, ", ".join(hooked.pending)
+            held = claim.with_condition(kind, "Unknown", reason, message, now=now)
+            return Progress(held, look_again=hooked.look_again, failure=hooked.failure)
         await self._register(found[0], claim)
+        self._health.record(claim)
         status = claim.status.model_copy(update={"node_name": found[0].metadata.name})
         named = claim.model_copy(update={"status": status})
         return Progress(named.with_condition(kind, "True", now=now))
@@ -66,6 +101,34 @@ class Registration:
         metrics.NODES_CREATED.labels(
             metrics.nodepool(claim.metadata), metrics.zone(claim.metadata)
         ).inc()
+
+
+async def hook(claim: NodeClaim, node: Node, hooks: Sequence[RegistrationHook]) -> Hooked:
+    """Ask them all at once. One that fails holds the node, and keeps no other from its say."""
+    answers = await asyncio.gather(*(each(claim, node) for each in hooks), return_exceptions=True)
+    pending, waits, failures = [], [], []
+    labels_: dict[str, str] = {}
+    for each, answer in zip(hooks, answers, strict=True):
+        if isinstance(answer, Mapping):
+            labels_.update(answer)
+        elif answer is not None:
+            pending.append(getattr(each, "__name__", type(each).__name__))
+            if isinstance(answer, Exception):
+                failures.append(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                waits.append(answer)
+    return Hooked(
+        pending=pending, look_again=min(waits, default=None), labels=labels_, failures=failures
+    )
+
+
+def _labelled(claim: NodeClaim, added: Mapping[str, str]) -> NodeClaim:
+    if added.items() <= claim.metadata.labels.items():
+        return claim
+    metadata = msgspec.structs.replace(claim.metadata, labels={**claim.metadata.labels, **added})
+    return claim.model_copy(update={"metadata": metadata})
 
 
 def matching(claim: NodeClaim, nodes: Store[Node]) -> list[Node]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from apis.karpenter.v1.nodeclaim import NodeClaim
+
+
+class Reason(NamedTuple):
+    """Of a condition."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from apis.karpenter.v1 import labels
 from apis.karpenter.v1.conditions import INSTANCE_TERMINATING, REGISTERED
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
-from cloudproviders.errors import NodeClaimNotFoundError
 from cloudproviders.provider import CloudProvider
-from gpu_provisioner import duration, events, metrics
+from gpu_provisioner import deadline, duration, events, metrics
 from gpu_provisioner.indexes import NODE_PROVIDER_ID
+from gpu_provisioner.instances import Instances
 from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodeclaim.step import since
 from gpu_provisioner.settings import Timings
@@ -36,7 +34,7 @@ class NodeClaimTermination:
     ) -> None:
         self._client = client
         self._claims = claims
-        self._cloud = cloud
+        self._instances = Instances(cloud, claims, recorder, clock)
         self._nodes = nodes
         self._recorder = recorder
         self._timings = timings
@@ -51,16 +49,11 @@ class NodeClaimTermination:
                 if node.metadata.deletion_timestamp is None:
                     await self._client.delete(NODES, node.metadata.name, uid=node.metadata.uid)
             return Result()  # the nodes' end brings us back
-        try:
-            # By name and uid, so that an instance is found even if its id was never stored.
-            await self._cloud.delete(claim)
-        except NodeClaimNotFoundError:
-            await self._claims.remove_finalizer(claim)
-            self._count(claim)
-            return Result()
-        now = self._clock.now()
-        await self._claims.tell(claim, claim.with_condition(INSTANCE_TERMINATING, "True", now=now))
-        return Result(self._timings.instance_poll)
+        if await self._instances.end(claim) is not None:
+            return Result(self._timings.instance_poll)
+        await self._claims.remove_finalizer(claim)
+        self._count(claim)
+        return Result()
 
     async def _stamp_deadline(self, claim: NodeClaim) -> NodeClaim:
         """Written once: a later change of mind can only shorten it by hand."""
@@ -72,15 +65,15 @@ class NodeClaimTermination:
             or labels.TERMINATION_TIMESTAMP_ANNOTATION in claim.metadata.annotations
         ):
             return claim
-        deadline = _rfc3339(deleted + grace)
-        self._recorder.event(
-            NODE_CLAIMS,
-            claim.metadata,
-            events.WARNING,
-            events.TERMINATION_GRACE_PERIOD_EXPIRING,
-            f"All pods will be deleted by {deadline}",
-        )
-        return await self._claims.annotate(claim, labels.TERMINATION_TIMESTAMP_ANNOTATION, deadline)
+        ends = deadline.stamp(deleted + grace)
+        self._tell(claim, f"All pods will be deleted by {ends}")
+        return await self._claims.annotate(claim, labels.TERMINATION_TIMESTAMP_ANNOTATION, ends)
+
+    def _tell(self, claim: NodeClaim, message: str) -> None:
+        reason = events.TERMINATION_GRACE_PERIOD_EXPIRING
+        self._recorder.event(NODE_CLAIMS, claim.metadata, events.WARNING, reason, message)
+        for node in self._registered_nodes(claim):
+            self._recorder.event(NODES, node.metadata, events.WARNING, reason, message)
 
     def _registered_nodes(self, claim: NodeClaim) -> list[Node]:
         """Also those whose registration was stored on the Node only, before a crash. A Node that
@@ -104,7 +97,3 @@ class NodeClaimTermination:
             )
         if (deleted := claim.metadata.deletion_timestamp) is not None:
             metrics.CLAIM_TERMINATION_SECONDS.labels(pool).observe((now - deleted).total_seconds())
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

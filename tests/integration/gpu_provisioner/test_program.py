@@ -25,11 +25,13 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def program(environment: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+async def program(
+    environment: Mapping[str, str], *how: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """As deployed, or started in another way: arguments of Python."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "gpu_provisioner",
+        *(how or ("-m", "gpu_provisioner")),
         env={"PATH": os.environ["PATH"], **environment},
         stderr=asyncio.subprocess.PIPE,
     )

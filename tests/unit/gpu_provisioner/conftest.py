@@ -9,17 +9,21 @@ import pytest
 
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from apis.karpenter.v1.nodepool import NODE_POOLS
+from cloudproviders.nodeclass import NodeClass
+from cloudproviders.provider import GroupKind
 from gpu_provisioner import indexes
 from gpu_provisioner.node import controllers as node
 from gpu_provisioner.nodeclaim import controllers as nodeclaim
 from gpu_provisioner.nodeclaim import upkeep
 from gpu_provisioner.nodeclaim.lifecycle import NodeClaimLifecycle
+from gpu_provisioner.nodepool.registrationhealth import RegistrationHealth
 from gpu_provisioner.settings import Timings
 from gpu_provisioner.shared import Shared, Stores
 from kube.client import Client
 from kube.controller import Result
-from kube.meta import Condition
+from kube.meta import Condition, Resource
 from kube.objects import NODES, PODS, VOLUME_ATTACHMENTS, Node
+from kube.store import Store
 from tests.fakes import objects
 from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud
@@ -36,21 +40,44 @@ class World:
         self.cloud = FakeCloud(self.clock)
         self.events = Events()
         self.timings = Timings()
+        self._life: tuple[Timings, NodeClaimLifecycle] | None = None
+        self._health: RegistrationHealth | None = None
+        self.node_classes: dict[GroupKind, Store[NodeClass]] = {}
         self.stores = Stores(
             self.kube.store(NODE_CLAIMS, indexes.OF_CLAIMS),
             self.kube.store(NODES, indexes.OF_NODES),
             self.kube.store(PODS, indexes.OF_PLACED),
             self.kube.store(VOLUME_ATTACHMENTS, indexes.OF_PLACED),
             self.kube.store(NODE_POOLS, indexes.OF_POOLS),
+            self.node_classes,
         )
+
+    def serve(self, kind: GroupKind, resource: Resource[NodeClass]) -> None:
+        """A kind of node class that is an object."""
+        self.node_classes[kind] = self.kube.store(resource)
 
     @property
     def shared(self) -> Shared:
         return Shared(cast("Client", self.kube), self.cloud, self.events, self.timings, self.clock)
 
     @property
+    def health(self) -> RegistrationHealth:
+        """As long as the process lives; `restart` ends it."""
+        if self._health is None:
+            self._health = nodeclaim.registration_health(self.shared, self.stores)
+        return self._health
+
+    @property
     def lifecycle(self) -> NodeClaimLifecycle:
-        return nodeclaim.lifecycle(self.shared, self.stores)
+        """As long as the process lives, with its settings as they are."""
+        if self._life is None or self._life[0] != self.timings:
+            life = nodeclaim.lifecycle(self.shared, self.stores, self.health)
+            self._life = (self.timings, life)
+        return self._life[1]
+
+    def restart(self) -> None:
+        """Another process: whatever was kept in memory is lost."""
+        self._life = self._health = None
 
     async def reconcile(self, name: str = "ws1") -> Result:
         """One round of the claim's life, as its controller runs it."""

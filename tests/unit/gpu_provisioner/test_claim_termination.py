@@ -17,7 +17,7 @@ async def delete(world: World, name: str = "ws1") -> None:
     await world.kube.delete(NODE_CLAIMS, name)
 
 
-async def test_a_claim_that_was_never_launched_just_goes(world: World) -> None:
+async def test_case_38_a_claim_that_was_never_launched_just_goes(world: World) -> None:
     world.add_claim()
     world.kube.change(
         NODE_CLAIMS, "ws1", {"metadata": {"finalizers": ["karpenter.sh/termination"]}}
@@ -41,7 +41,7 @@ async def test_an_instance_whose_id_was_never_stored_is_not_leaked(world: World)
     assert world.cloud.instances == {}
 
 
-async def test_the_claim_waits_until_the_cloud_has_nothing_left(world: World) -> None:
+async def test_case_36_the_claim_waits_until_the_cloud_has_nothing_left(world: World) -> None:
     world.cloud = FakeCloud(world.clock, lingers=True)
     await world.add_launched()
     await delete(world)
@@ -55,7 +55,7 @@ async def test_the_claim_waits_until_the_cloud_has_nothing_left(world: World) ->
     assert not world.has_claim()
 
 
-async def test_a_cloud_that_fails_keeps_the_claim(world: World) -> None:
+async def test_case_35_a_cloud_that_fails_keeps_the_claim(world: World) -> None:
     await world.add_launched()
     await delete(world)
     world.cloud.fails_next_delete(CloudUnavailableError("throttled"))
@@ -64,6 +64,20 @@ async def test_a_cloud_that_fails_keeps_the_claim(world: World) -> None:
         await world.reconcile()
 
     assert world.claim().metadata.finalizers == ("karpenter.sh/termination",)
+    (told,) = [each for each in world.events.told if each.reason == "FailedInstanceTermination"]
+    assert told.message == "the cloud does not delete the instance: throttled"
+
+
+async def test_a_cloud_that_is_mute_is_told_of_by_the_kind_of_its_silence(world: World) -> None:
+    await world.add_launched()
+    await delete(world)
+    world.cloud.fails_next_delete(TimeoutError())
+
+    with pytest.raises(TimeoutError):
+        await world.reconcile()
+
+    (told,) = [each for each in world.events.told if each.reason == "FailedInstanceTermination"]
+    assert told.message == "the cloud does not delete the instance: TimeoutError"
 
 
 async def test_nodes_go_before_the_instance(world: World) -> None:
@@ -81,7 +95,7 @@ async def test_nodes_go_before_the_instance(world: World) -> None:
     assert world.cloud.instances == {}
 
 
-async def test_a_node_that_never_registered_is_left_alone(world: World) -> None:
+async def test_case_39_a_node_that_never_registered_is_left_alone(world: World) -> None:
     provider_id = await world.add_launched()
     world.kube.add(objects.node_manifest(provider_id))
     await delete(world)
@@ -113,7 +127,8 @@ async def test_a_grace_period_becomes_a_deadline_once(world: World) -> None:
 
     stamp = "karpenter.sh/nodeclaim-termination-timestamp"
     assert world.claim().metadata.annotations[stamp] == "2026-01-01T01:30:00Z"
-    assert world.events.reasons().count("TerminationGracePeriodExpiring") == 1
+    told = [each.kind for each in world.events.told if each.reason.startswith("TerminationGrace")]
+    assert told == ["NodeClaim", "Node"]
     world.clock.advance(600)
     await world.reconcile()
     assert world.claim().metadata.annotations[stamp] == "2026-01-01T01:30:00Z"

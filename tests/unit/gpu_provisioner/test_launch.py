@@ -12,6 +12,7 @@ from cloudproviders.errors import (
     InsufficientCapacityError,
     NodeClassNotReadyError,
 )
+from cloudproviders.provider import Pending
 from kube.errors import ConflictError, ServerError
 from tests.unit.gpu_provisioner.conftest import World
 
@@ -202,3 +203,75 @@ async def test_a_round_in_which_nothing_happens_writes_nothing(world: World) -> 
     await world.reconcile()
 
     assert world.kube.writes == written
+
+
+def at_work(message: str) -> Pending:
+    return Pending(message=message, look_again=5)
+
+
+async def test_what_the_cloud_does_meanwhile_stands_on_the_claim(world: World) -> None:
+    world.add_claim()
+    world.cloud.is_at_work(at_work("agent pool ws1: Creating, 2 s"))
+
+    assert (await world.reconcile()).requeue_after == 5
+
+    launched = world.condition("Launched")
+    assert (launched.status, launched.reason) == ("Unknown", "Provisioning")
+    assert launched.message == "agent pool ws1: Creating, 2 s"
+    assert world.claim().is_true("InstanceOrdered")
+    assert not world.claim().is_true("Ready")
+
+    await world.reconcile()
+    assert world.claim().is_true("Launched")
+    kinds = {each.type for each in world.claim().status.conditions}
+    assert kinds == {"Launched", "Registered", "Initialized", "Ready"}
+
+
+async def test_words_that_change_with_every_look_are_not_written_every_time(world: World) -> None:
+    world.add_claim()
+    world.cloud.is_at_work(*(at_work(f"Creating, {n} s") for n in range(0, 40, 5)))
+    await world.reconcile()
+    written = world.kube.writes
+
+    for _ in range(7):
+        world.clock.advance(5)
+        await world.reconcile()
+
+    assert world.kube.writes - written == 2
+    assert world.condition("Launched").message == "Creating, 30 s"
+
+
+async def test_an_order_that_comes_to_nothing_is_no_order_any_more(world: World) -> None:
+    world.add_claim()
+    world.cloud.is_at_work(at_work("Creating"))
+    await world.reconcile()
+    world.cloud.refuses_next(CreateError("QuotaExceeded", "none left"))
+
+    with pytest.raises(CreateError):
+        await world.reconcile()
+
+    assert not world.claim().is_true("InstanceOrdered")
+    assert world.condition("Launched").reason == "QuotaExceeded"
+
+
+async def test_a_mistake_of_the_providers_own_is_told_without_its_text(world: World) -> None:
+    world.add_claim()
+    world.cloud.refuses_next(KeyError("a token, for all we know"))
+
+    with pytest.raises(KeyError):
+        await world.reconcile()
+
+    launched = world.condition("Launched")
+    assert launched.reason == "LaunchFailed"
+    assert launched.message == "unexpected KeyError: see the provisioner's log"
+
+
+async def test_a_refusal_of_every_rung_is_told_whole(world: World) -> None:
+    told = "; ".join(f"type-{n}: sold out" for n in range(30))
+    world.add_claim()
+    world.cloud.refuses_next(InsufficientCapacityError(told))
+
+    await world.reconcile()
+
+    assert world.condition("Launched").message == told
+    assert world.events.told[-1].message == told

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+
 import pytest
 
-from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
+from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
+from cloudproviders.errors import CloudUnavailableError
 from kube.errors import ConflictError
-from kube.objects import NODES
+from kube.objects import NODES, Node
 from tests.fakes import objects
 from tests.unit.gpu_provisioner.conftest import World
 
@@ -177,3 +180,61 @@ async def test_a_node_on_its_way_out_does_not_register(world: World) -> None:
     await world.reconcile()
 
     assert world.condition("Registered").reason == "NodeNotFound"
+
+
+Answer = Mapping[str, str] | float | Exception | None
+
+
+def hook(name: str, *answers: Answer) -> Callable[[NodeClaim, Node], Awaitable[Answer]]:
+    """Answers one after the other; then always as the last one."""
+    left = list(answers)
+
+    async def ask(claim: NodeClaim, node: Node) -> Answer:
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    ask.__name__ = name
+    return ask
+
+
+async def test_hooks_hold_the_node_until_all_have_passed_and_may_label_it(world: World) -> None:
+    world.cloud.registration_hooks = (
+        hook("network", 30.0, 7.0, None),
+        hook("driver", 5.0, {"example.com/driver": "570"}),
+        hook("passed", None),
+    )
+    provider_id = await world.add_launched()
+    world.kube.add(objects.node_manifest(provider_id))
+
+    assert (await world.reconcile()).requeue_after == 5
+    held = world.condition("Registered")
+    assert (held.status, held.reason) == ("Unknown", "RegistrationHookPending")
+    assert held.message == "network, driver"
+    assert [taint.key for taint in world.node().spec.taints] == ["karpenter.sh/unregistered"]
+
+    assert (await world.reconcile()).requeue_after == 7
+    assert world.condition("Registered").message == "network"
+    assert world.claim().metadata.labels["example.com/driver"] == "570"
+    assert "karpenter.sh/registered" not in world.node().metadata.labels
+
+    await world.reconcile()
+    assert world.claim().is_true("Registered")
+    assert world.node().metadata.labels["example.com/driver"] == "570"
+    assert world.node().spec.taints == ()
+
+
+async def test_a_hook_that_fails_holds_the_node_and_is_asked_again(world: World) -> None:
+    broken = CloudUnavailableError("503")
+    world.cloud.registration_hooks = (hook("network", broken, None), hook("driver", 5.0, None))
+    provider_id = await world.add_launched()
+    world.kube.add(objects.node_manifest(provider_id))
+
+    with pytest.raises(CloudUnavailableError):
+        await world.reconcile()
+
+    assert world.condition("Registered").message == "network, driver"
+    assert not world.claim().is_true("Registered")
+    await world.reconcile()
+    assert world.claim().is_true("Registered")

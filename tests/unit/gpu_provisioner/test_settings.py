@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from cloudproviders.provider import GroupKind
 from gpu_provisioner import duration, settings
 
 
@@ -27,6 +28,9 @@ def test_what_is_set() -> None:
             "KWOK_BOOT_SECONDS": "1",
             "LAUNCH_TIMEOUT": "60",
             "REGISTRATION_TIMEOUT": "1800",
+            "INITIALIZATION_TIMEOUT": "-1",
+            "GPU_REPAIR_TOLERATION": "30",
+            "NODE_CLASSES": "EC2NodeClass.karpenter.k8s.aws, KaitoNodeClass.kaito.sh",
             "METRICS_PORT": "9090",
             "HEALTH_PROBE_PORT": "0",
             "LEADER_ELECT": "false",
@@ -36,6 +40,7 @@ def test_what_is_set() -> None:
             "KUBECONFIG": "/kubeconfig",
             "LOG_LEVEL": "debug",
             "WORKERS": "5",
+            "NODE_REPAIR": "false",
         }
     )
 
@@ -45,7 +50,16 @@ def test_what_is_set() -> None:
             "LOCAL_MACHINES_URL": "http://10.88.0.1:10700",
             "LOCAL_MACHINES_TOKEN_FILE": "/token",
         },
-        timings=settings.Timings(launch_timeout=60, registration_timeout=1800),
+        node_classes=(
+            GroupKind("karpenter.k8s.aws", "EC2NodeClass"),
+            GroupKind("kaito.sh", "KaitoNodeClass"),
+        ),
+        timings=settings.Timings(
+            launch_timeout=60,
+            registration_timeout=1800,
+            initialization_timeout=0,
+            gpu_toleration=30,
+        ),
         metrics_port=9090,
         health_port=0,
         leader_election=False,
@@ -55,6 +69,7 @@ def test_what_is_set() -> None:
         kubeconfig="/kubeconfig",
         log_level="DEBUG",
         workers=5,
+        repair=False,
     )
 
 
@@ -64,8 +79,11 @@ def test_what_is_set() -> None:
         ("CLOUD_PROVIDER", ""),
         ("LAUNCH_TIMEOUT", "5m"),
         ("LAUNCH_TIMEOUT", "inf"),
+        ("LAUNCH_TIMEOUT", "-5m"),
+        ("NODE_CLASSES", "KaitoNodeClass"),
         ("METRICS_PORT", "-1"),
         ("LEADER_ELECT", "maybe"),
+        ("NODE_REPAIR", "sometimes"),
     ],
 )
 def test_nonsense_is_named(variable: str, value: str) -> None:
