@@ -19,7 +19,8 @@ NO_CLIENT = cast("Client", None)
 
 
 @pytest.mark.parametrize(
-    ("cloud", "count"), [("azure", 14), ("aws", 35), ("arc", 8), ("local", 4), ("kwok", 6)]
+    ("cloud", "count"),
+    [("azure", 14), ("aws", 35), ("arc", 8), ("gcp", 32), ("local", 4), ("kwok", 6)],
 )
 def test_each_catalogue_is_whole(cloud: str, count: int) -> None:
     types = cloudproviders.instance_types(cloud)
@@ -43,6 +44,7 @@ def test_each_catalogue_is_whole(cloud: str, count: int) -> None:
         ("azure", "Standard_NG32ads_V620_v1", GPU(1, "AMD Radeon PRO V620", 32.0)),
         ("aws", "p5.48xlarge", GPU(8, "NVIDIA H100", 80.0, "9.0")),
         ("aws", "inf2.24xlarge", GPU(6, "AWS Inferentia2 accelerators", 32.0)),
+        ("gcp", "a2-highgpu-2g", GPU(2, "NVIDIA A100", 40.0, "8.0")),
         ("arc", "Standard_NC32_A16", GPU(2, "NVIDIA A16", 16.0, "8.6")),
         ("local", "local-gpu-2", GPU(2, "NVIDIA-A10", 24.0, "8.6")),
         ("local", "local-cpu-2", GPU(0)),
@@ -94,6 +96,7 @@ def test_the_system_keeps_its_share() -> None:
         ("arc", "kaito.sh", "KaitoNodeClass", True),
         ("local", "kaito.sh", "KaitoNodeClass", False),
         ("aws", "karpenter.k8s.aws", "EC2NodeClass", False),
+        ("gcp", "karpenter.k8s.gcp", "GCENodeClass", False),
         ("kwok", "karpenter.kwok.sh", "KWOKNodeClass", False),
     ],
 )
