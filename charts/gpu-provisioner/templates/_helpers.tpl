@@ -63,6 +63,40 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   (dict "name" "LOCAL_MACHINES_TOKEN_FILE" "value" "/var/run/secrets/local-machines/token")
 ) -}}
 {{- end -}}
+{{- /* settings.aws.clusterName is AWS_CLUSTER_NAME, and so on; empty ones are left to the program. */ -}}
+{{- $cloud := .Values.cloudProviderName -}}
+{{- range $key, $value := (get .Values.settings $cloud | default dict) -}}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) -}}
+{{- $text := toString $value -}}
+{{- if kindIs "slice" $value -}}
+{{- $text = join "," $value -}}
+{{- else if kindIs "map" $value -}}
+{{- $pairs := list -}}
+{{- range $name, $each := $value -}}
+{{- $pairs = append $pairs (printf "%s=%v" $name $each) -}}
+{{- end -}}
+{{- $text = join "," $pairs -}}
+{{- end -}}
+{{- $own = append $own (dict "name" (printf "%s_%s" (upper $cloud) (snakecase $key | upper)) "value" $text) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key, $value := .Values.timeouts -}}
+{{- if not (kindIs "invalid" $value) -}}
+{{- $own = append $own (dict "name" (printf "%s_TIMEOUT" (upper $key)) "value" (toString $value)) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.nodeClasses -}}
+{{- $own = append $own (dict "name" "NODE_CLASSES" "value" (join "," .Values.nodeClasses)) -}}
+{{- end -}}
+{{- if not .Values.nodeRepair -}}
+{{- $own = append $own (dict "name" "NODE_REPAIR" "value" "false") -}}
+{{- end -}}
+{{- with .Values.workloadIdentity.clientId -}}
+{{- $own = append $own (dict "name" "AZURE_CLIENT_ID" "value" .) -}}
+{{- end -}}
+{{- with .Values.workloadIdentity.tenantId -}}
+{{- $own = append $own (dict "name" "AZURE_TENANT_ID" "value" .) -}}
+{{- end -}}
 {{- $given := dict -}}
 {{- range .Values.controller.env -}}
 {{- $_ := set $given .name true -}}

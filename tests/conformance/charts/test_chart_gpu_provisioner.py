@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+import cloudproviders
 from gpu_provisioner import settings
+from kube.client import Client
 from tests.conformance.charts.rendering import (
     CHARTS,
     LOCAL,
@@ -45,6 +54,55 @@ def test_provisioner_elsewhere_has_no_machines_api() -> None:
     assert not [name for name in environment(objects) if name.startswith("LOCAL_")]
 
 
+CLOUDS = ("arc", "aws", "azure", "gcp")
+WEBHOOKS_OWN = {"AZURE_FEDERATED_TOKEN_FILE": "/var/run/secrets/token"}
+"""What the workload identity webhook adds to the pod."""
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+async def test_the_program_understands_each_clouds_values(cloud: str) -> None:
+    objects = render("gpu-provisioner", file=CHARTS / f"gpu-provisioner/ci/{cloud}-values.yaml")
+    told = settings.from_environment({**environment(objects), **WEBHOOKS_OWN})
+
+    provider = cloudproviders.load(told.cloud, told.cloud_settings, cast("Client", None))
+
+    assert provider.name == cloud
+    await provider.close()
+
+
+@pytest.mark.parametrize("cloud", [*CLOUDS, "kwok"])
+def test_every_value_of_a_cloud_is_a_variable_that_its_provider_reads(cloud: str) -> None:
+    schema = json.loads((CHARTS / "gpu-provisioner/values.schema.json").read_text())
+    values = schema["properties"]["settings"]["properties"][cloud]["properties"]
+    folders = [cloud, "azure"] if cloud == "arc" else [cloud]  # which it shares
+    sources = "".join(
+        path.read_text()
+        for folder in folders
+        for path in Path(cloudproviders.__file__).parent.joinpath(folder).glob("*.py")
+    ).replace("AZURE_" if cloud == "arc" else "\0", "ARC_")
+    read = set(re.findall(rf'"({cloud.upper()}_[A-Z_]+)"', sources))
+    assert {f"{cloud.upper()}_{_snake(name)}" for name in values} <= read
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"([A-Z])", r"_\1", name).upper()
+
+
+def test_lists_and_maps_become_what_the_program_splits() -> None:
+    seen = environment(
+        render("gpu-provisioner", file=CHARTS / "gpu-provisioner/ci/azure-values.yaml")
+    )
+    assert seen["AZURE_ZONES"] == "1,2,3"
+    assert seen["AZURE_TAGS"] == "team=ml"
+    assert seen["REGISTRATION_TIMEOUT"] == "1200"
+    assert "LAUNCH_TIMEOUT" not in seen
+
+
+def test_another_clouds_values_stay_out() -> None:
+    values = {"cloudProviderName": "kwok", "settings": {"aws": {"region": "us-east-1"}}}
+    assert not [name for name in environment(render("gpu-provisioner", values)) if "AWS" in name]
+
+
 def test_an_environment_entry_of_the_user_replaces_ours() -> None:
     values = {
         **LOCAL,
@@ -57,9 +115,12 @@ def test_an_environment_entry_of_the_user_replaces_ours() -> None:
 
 
 PROVISIONER_MAY = [
-    ("karpenter.sh", "nodeclaims", "get list watch patch delete"),
+    ("karpenter.sh", "nodeclaims", "get list watch create patch delete"),
     ("karpenter.sh", "nodeclaims/status", "patch"),
     ("karpenter.sh", "nodeclaims/finalizers", "update"),
+    ("karpenter.sh", "nodepools", "get list watch patch"),
+    ("karpenter.sh", "nodepools/status", "patch"),
+    ("karpenter.sh", "nodepools/finalizers", "update"),
     ("", "nodes", "get list watch patch delete"),
     ("", "pods", "get list watch delete"),
     ("", "pods/eviction", "create"),
@@ -68,7 +129,7 @@ PROVISIONER_MAY = [
     ("storage.k8s.io", "volumeattachments", "get list watch"),
 ]
 PROVISIONER_MAY_NOT = [
-    ("karpenter.sh", "nodeclaims", "create"),
+    ("karpenter.sh", "nodepools", "create delete"),
     ("", "secrets", "get list watch create update patch delete"),
     ("", "nodes", "create"),
     ("", "nodes/status", "patch"),
