@@ -109,9 +109,10 @@ class Orders:
         """The wording stays the same from look to look, so that it need not be written again."""
         where = f" in zone {pool.zone}" if pool.zone else ""
         since = agentpools.created(pool)
-        when = f" since {since:%H:%M:%S} UTC" if since else ""
-        told = f"agent pool {pool.name} ({pool.size}, {pool.capacity_type}{where}): "
-        told += f"{pool.state}{when}"
+        told = f"agent pool {pool.name} ({pool.size}, {pool.capacity_type}{where}): {pool.state}"
+        if since:
+            when = "since" if pool.state == agentpools.CREATING else "after its order at"
+            told += f" {when} {since:%H:%M:%S} UTC"
         if pool.state == agentpools.SUCCEEDED:
             told += "; its machine has not joined the cluster yet"
         if setback := self._setbacks.get(pool.claim_uid):
@@ -128,8 +129,10 @@ class Orders:
         body = poolbody.body(claim, choice, made_with, self._settings, self._clock.now())
         try:
             return await self._cluster.order(name, body, choice)
-        except QuotaRefusedError as refused:
-            self._quotas.mark(refused.scope, refused.message, ttl=refused.ttl)
+        except OfferingRefusedError as refused:
+            self._setbacks[claim.metadata.uid] = errors.cut(refused.message)
+            if isinstance(refused, QuotaRefusedError):
+                self._quotas.mark(refused.scope, refused.message, ttl=refused.ttl)
             raise
 
     def _by_quota(self, claim: NodeClaim, types: Sequence[InstanceType]) -> CreateError | None:
