@@ -22,6 +22,10 @@ class Managed:
             *(labels.node_class_label(*each) for each in self._node_classes),
         )
 
+    def node_class(self, kind: GroupKind) -> bool:
+        """Whether its objects are ours to judge; a cloud may only have to read them."""
+        return kind in self._node_classes
+
     def claim(self, claim: NodeClaim) -> bool:
         ref = claim.spec.node_class_ref
         return GroupKind(ref.group, ref.kind) in self._node_classes or any(

@@ -17,6 +17,7 @@ NODE_CLASS = "nodeclass.status"
 
 
 def controllers(shared: Shared, caches: Caches) -> list[Runnable]:
+    """Classes that are not served here are another provisioner's to write on."""
     return [
         _controller(
             shared,
@@ -25,6 +26,7 @@ def controllers(shared: Shared, caches: Caches) -> list[Runnable]:
             caches.node_classes[GroupKind(resource.group, resource.kind)],
         )
         for resource in shared.cloud.node_class_resources
+        if shared.managed.node_class(GroupKind(resource.group, resource.kind))
     ]
 
 

@@ -12,6 +12,7 @@ import pytest
 from apis.definitions import NODE_CLASSES
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
 from cloudproviders.nodeclass import NodeClass, NodeClassCondition
+from cloudproviders.provider import GroupKind
 from kube import config
 from kube.client import Client
 from kube.crd import Definition
@@ -76,6 +77,21 @@ async def test_a_class_that_stays_as_it_is_is_not_written(pools: PoolCluster) ->
     async with pools.cluster.provisioner(cloud):  # which looks at everything
         await asyncio.sleep(0.5)
         assert (await pools.node_class()).metadata.resource_version == version
+
+
+class ReadsOnly(BootingPooledCloud):
+    """Knows the kind, and leaves it to a Karpenter beside us."""
+
+    node_classes = (GroupKind("kaito.sh", "KaitoNodeClass"),)
+
+
+async def test_a_class_that_another_provisioner_serves_is_not_written(pools: PoolCluster) -> None:
+    await pools.create_class()
+    before = await pools.node_class()
+    async with pools.cluster.provisioner(ReadsOnly(pools.client)):
+        await pools.cluster.create_claim("ws1")
+        await pools.cluster.ready("ws1")
+    assert await pools.node_class() == before
 
 
 async def test_a_class_is_held_while_claims_refer_to_it(pools: PoolCluster) -> None:
