@@ -14,11 +14,11 @@ from functools import cache, partial
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
-import boto3  # type: ignore[import-untyped]
-from botocore.config import Config  # type: ignore[import-untyped]
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError  # type: ignore[import-untyped]
-from botocore.loaders import create_loader  # type: ignore[import-untyped]
-from botocore.session import get_session  # type: ignore[import-untyped]
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.loaders import create_loader
+from botocore.session import get_session
 
 from cloudproviders.aws import errors
 from cloudproviders.aws.settings import Settings

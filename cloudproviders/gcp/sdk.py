@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import google.auth
-import grpc  # type: ignore[import-untyped]
+import grpc
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
@@ -22,7 +22,7 @@ from google.cloud import container_v1
 from google.cloud.container_v1.services.cluster_manager.transports import (
     ClusterManagerGrpcAsyncIOTransport,
 )
-from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import (
     ErrorInfo,
     RetryInfo,
 )

@@ -28,7 +28,7 @@ def address() -> str:
 @cache
 def client(service: str) -> Any:
     """boto3 for those who set the stage. Not for the event loop's thread."""
-    import boto3  # type: ignore[import-untyped]
+    import boto3
 
     found = boto3.client(
         service,

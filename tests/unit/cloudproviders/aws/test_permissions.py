@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-import boto3  # type: ignore[import-untyped]
+import boto3
 import pytest
 
 from cloudproviders.aws.sdk import OPERATIONS
