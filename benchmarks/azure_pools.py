@@ -158,10 +158,13 @@ async def singles(here: World) -> None:
     await until(here.gone, names, 120)
 
 
-async def many(here: World, count: int, pool_seconds: float) -> None:
+async def many(
+    here: World, controller: harness.Controller, count: int, pool_seconds: float
+) -> None:
     here.aks.create_seconds, here.aks.delete_seconds = pool_seconds, 5.0
     names = [f"many{number}" for number in range(count)]
     before = Counter(here.arm.counts)
+    written, refused = await controller.writes(), await conflicts(controller)
     begun = time.time()
     await here.create(names)
     await until(here.ready, names, pool_seconds + 120)
@@ -174,6 +177,10 @@ async def many(here: World, count: int, pool_seconds: float) -> None:
     harness.report("Ready after its node, p99", f"{harness.percentile(waits, 0.99):.2f} s", "≤ 3 s")
     cost = f"{reads / count:.2f} + {writes / count:.2f}"
     harness.report("ARM reads + writes a claim", cost, "≤ 3 + 1")
+    written = (await controller.writes() - written) / count
+    refused = (await conflicts(controller) - refused) / count
+    told = f"{written:.1f}, {refused:.1f}"
+    harness.report("API writes a claim, of them refused as late", told, "≤ 12, ≤ 1")
     harness.report(f"all {count} Ready, pools of {pool_seconds:g} s", f"{all_ready:.1f} s", "–")
 
     before, begun = Counter(here.arm.counts), time.time()
@@ -184,6 +191,12 @@ async def many(here: World, count: int, pool_seconds: float) -> None:
     took = time.time() - begun
     harness.report("ARM reads + writes to delete a claim", cost, "≤ 2 + 1")
     harness.report(f"{count} deleted, pools that take 5 s to go", f"{took:.1f} s", "–")
+
+
+async def conflicts(controller: harness.Controller) -> float:
+    """Requests so far that the API server has refused because somebody had written since."""
+    requests = await controller.metric("rest_client_requests_total")
+    return sum(count for labels, count in requests.items() if 'code="409"' in labels)
 
 
 async def serial(here: World, pool_seconds: float) -> None:
@@ -234,7 +247,7 @@ async def main(plane: Any, count: int, pool_seconds: float) -> None:
         try:
             await controller.ready()
             await singles(here)
-            await many(here, count, pool_seconds)
+            await many(here, controller, count, pool_seconds)
             usage = controller.usage()
             memory = f"{usage.rss_mib:.0f} ({usage.peak_rss_mib:.0f}) MiB"
             harness.report("RSS after it (peak)", memory, "≤ 150 MiB")

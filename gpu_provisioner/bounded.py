@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 AT_ONCE = 20
-"""As Karpenter's garbage collection."""
+"""As Karpenter's garbage collection. More at once end no sooner, and each needs a connection."""
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[object]]) -> None:

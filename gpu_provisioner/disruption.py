@@ -9,7 +9,6 @@ from apis.karpenter.v1.nodeclaim import NodeClaim
 from gpu_provisioner import deadline, duration, metrics
 from gpu_provisioner.indexes import NODE_NAME
 from gpu_provisioner.node import drain
-from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodeclaim.lifecycle import count_disrupted
 from gpu_provisioner.shared import Shared, Stores
 from kube.objects import Pod
@@ -20,7 +19,7 @@ class Disruption:
     two controllers may come to the same end at the same time."""
 
     def __init__(self, shared: Shared, stores: Stores) -> None:
-        self._claims = Claims(shared.client)
+        self._claims = shared.claims
         self._stores = stores
         self._clock = shared.clock
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from apis.karpenter.v1 import labels
-from gpu_provisioner.lock import behind, locked
+from gpu_provisioner.bounded import AT_ONCE
+from gpu_provisioner.lock import Written, behind, locked
 from gpu_provisioner.node.drain import DISRUPTED
 from kube.client import Client
 from kube.errors import NotFoundError
@@ -14,10 +17,16 @@ from kube.objects import NODES, Node
 
 
 class Nodes:
-    """The nodes as the API server keeps them."""
+    """The nodes as the API server keeps them, first come, first served like `Claims`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._written: Written[Node] = Written()
+
+    def latest(self, seen: Node) -> Node:
+        """The Node as we have left it, where the cache does not show that yet."""
+        return self._written.latest(seen)
 
     async def disrupt(self, node: Node) -> Node:
         """No new pods, and no traffic from outside, from here on."""
@@ -35,10 +44,16 @@ class Nodes:
     async def remove_finalizer(self, node: Node) -> None:
         kept = [each for each in node.metadata.finalizers if each != labels.TERMINATION_FINALIZER]
         await self.patch(node, {"metadata": {"finalizers": kept}})
+        self._written.forget(node.metadata.uid)
 
     async def patch(self, node: Node, patch: Manifest) -> Node:
         """A merge patch of the Node as it was seen; ConflictError where it has changed since."""
         try:
-            return await self._client.patch(NODES, node.metadata.name, locked(node.metadata, patch))
+            async with self._free:
+                written = await self._client.patch(
+                    NODES, node.metadata.name, locked(node.metadata, patch)
+                )
         except NotFoundError as gone:
             raise behind(gone) from gone
+        self._written.note(node.metadata, written)
+        return written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
@@ -14,6 +15,8 @@ from cloudproviders.provider import CloudProvider, GroupKind
 from gpu_provisioner import indexes
 from gpu_provisioner.events import Events
 from gpu_provisioner.managed import Managed
+from gpu_provisioner.nodeclaim.claims import Claims
+from gpu_provisioner.nodes import Nodes
 from gpu_provisioner.settings import Timings
 from kube.client import Client
 from kube.clock import Clock
@@ -114,6 +117,16 @@ class Shared:
     def metered(self, controller: str) -> CloudProvider:
         """The cloud, with its calls counted on behalf of that controller."""
         return MeteredProvider(self.cloud, controller)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """One for all, so that each knows what the others have written."""
+        return Claims(self.client)
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        """One for all, like `claims`."""
+        return Nodes(self.client)
 
     @property
     def managed(self) -> Managed:

@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
 from kube import log, metrics
@@ -15,7 +16,7 @@ from kube.errors import ConflictError, PlainError
 from kube.informer import Informer
 from kube.meta import Key
 from kube.store import Object
-from kube.transport import NETWORK_ERRORS
+from kube.transport import NETWORK_ERRORS, backoff
 from kube.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,10 @@ O_contra = TypeVar("O_contra", contravariant=True)
 
 # Errors that say themselves what is wrong; of others the stack is wanted.
 _PLAIN = (PlainError, *NETWORK_ERRORS)
+
+# Seconds after a conflict, with chance in them: a watch is behind by so much, not by minutes.
+_CONFLICT_FIRST = 0.1
+_CONFLICT_LONGEST = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,19 @@ class Result:
         return cls(min((wait for wait in waits if wait is not None), default=None))
 
 
+class _Undone(Enum):
+    """Why a reconcile is to be done again."""
+
+    FAILURE = "error"
+    CONFLICT = "requeue"
+
+
 class Reconciler(Protocol[O_contra]):
     """Makes the world as the object says. Level-triggered: it is never told what changed.
 
     It may be called at any time and again, and must not keep what it learnt. It raises to be
-    called again after a delay; ConflictError is no failure but a sign that the cache was behind.
+    called again after a delay; ConflictError is no failure but a sign that the cache was behind,
+    which it is not for long.
     """
 
     async def reconcile(self, obj: O_contra, /) -> Result: ...
@@ -96,6 +109,7 @@ class Controller(Generic[O]):
             tuple[Informer[Any], Callable[[Any], Iterable[Key]], Callable[[Any, Any], bool]]
         ] = []
         self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock, backoff=backoff)
+        self._conflicts: dict[Key, int] = {}  # in a row
         self._listening = False
 
     def watch(
@@ -165,17 +179,26 @@ class Controller(Generic[O]):
     async def _reconcile(self, key: Key) -> None:
         obj = self._informer.store.get(key.name, key.namespace)
         if obj is None or not self._concerns(obj):
-            self.queue.forget(key)
+            self._forget(key)
             return
         result = await _measured(
             self.name, str(key), lambda: self._reconciler.reconcile(obj), self._clock
         )
-        if result is None:
+        if result is _Undone.CONFLICT:
+            before = self._conflicts.get(key, 0)
+            self._conflicts[key] = before + 1
+            self.queue.add_after(key, backoff(before, _CONFLICT_FIRST, _CONFLICT_LONGEST))
+        elif result is _Undone.FAILURE:
+            self._conflicts.pop(key, None)
             self.queue.add_rate_limited(key)
-            return
+        else:
+            self._forget(key)
+            if result.requeue_after is not None:
+                self.queue.add_after(key, result.requeue_after)
+
+    def _forget(self, key: Key) -> None:
+        self._conflicts.pop(key, None)
         self.queue.forget(key)
-        if result.requeue_after is not None:
-            self.queue.add_after(key, result.requeue_after)
 
 
 class Singleton:
@@ -207,7 +230,7 @@ class Singleton:
                 result = await _measured(self.name, "", self._once, self._clock)
             finally:
                 self._queue.done(self.name)
-            if result is None:
+            if isinstance(result, _Undone):
                 self._queue.add_rate_limited(self.name)
             else:
                 self._queue.forget(self.name)
@@ -223,19 +246,20 @@ class Singleton:
 
 async def _measured(
     name: str, key: str, work: Callable[[], Awaitable[Result]], clock: Clock
-) -> Result | None:
-    """Run the work; None where it failed, which is then logged and counted. The one place that
-    may catch everything: whatever a reconcile raises, the others go on."""
+) -> Result | _Undone:
+    """Run the work; where it fails that is logged and counted. The one place that may catch
+    everything: whatever a reconcile raises, the others go on."""
     started = clock.monotonic()
     with log.context(
         controller=name, reconcileID=str(uuid.uuid4()), **({"object": key} if key else {})
     ):
-        result: Result | None = None
+        result: Result | _Undone
         try:
             result = await work()
             outcome = "success" if result.requeue_after is None else "requeue_after"
         except Exception as error:  # noqa: BLE001 - see above
-            outcome = "error" if _report(name, error) else "requeue"
+            result = _Undone.FAILURE if _report(name, error) else _Undone.CONFLICT
+            outcome = result.value
     metrics.RECONCILES.labels(name, outcome).inc()
     metrics.RECONCILE_SECONDS.labels(name).observe(clock.monotonic() - started)
     return result

@@ -179,10 +179,15 @@ class Manager:
     async def _shut_down(self) -> None:
         for controller in self._controllers:
             controller.stop()
-        if self._stopping.is_set():
-            await self._drain()
-            if self._recorder is not None:
-                await _within(_FLUSH_SECONDS, self._recorder.flush())
+        try:
+            if self._stopping.is_set():
+                await self._drain()
+                if self._recorder is not None:
+                    await _within(_FLUSH_SECONDS, self._recorder.flush())
+        finally:  # also where it is cancelled while it waits
+            await self._close()
+
+    async def _close(self) -> None:
         # The lease goes last, once nothing can act any more.
         held = [] if self._held is None else [self._held]
         await _cancelled([*self._running, *self._core, *held])

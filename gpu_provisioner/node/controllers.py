@@ -14,8 +14,6 @@ from gpu_provisioner.node.interruption import InterruptionHandling, Notices
 from gpu_provisioner.node.notices import NoticeReader
 from gpu_provisioner.node.termination import NodeTermination
 from gpu_provisioner.node.volumes import VolumeDetachment
-from gpu_provisioner.nodeclaim.claims import Claims
-from gpu_provisioner.nodes import Nodes
 from gpu_provisioner.shared import Caches, Shared, Stores
 from kube.controller import Controller, Runnable
 from kube.meta import Key
@@ -28,7 +26,7 @@ INTERRUPTION = "interruption"
 
 def node_termination(shared: Shared, stores: Stores) -> NodeTermination:
     cloud = shared.metered(NODE_TERMINATION)
-    claims = Claims(shared.client)
+    claims = shared.claims
     clock, recorder, timings = shared.clock, shared.recorder, shared.timings
     evictions = Evictions(shared.client, recorder)
     stages = (
@@ -38,7 +36,7 @@ def node_termination(shared: Shared, stores: Stores) -> NodeTermination:
         ),
         InstanceTermination(Instances(cloud, claims, recorder, clock), timings),
     )
-    return NodeTermination(Nodes(shared.client), claims, cloud, stores.claims, stages, clock)
+    return NodeTermination(shared.nodes, claims, cloud, stores.claims, stages, clock)
 
 
 def controllers(shared: Shared, caches: Caches) -> list[Runnable]:

@@ -13,7 +13,6 @@ from gpu_provisioner import deadline, events, metrics
 from gpu_provisioner.disruption import Disruption
 from gpu_provisioner.indexes import CLAIM_PROVIDER_ID, NODE_PROVIDER_ID
 from gpu_provisioner.managed import Managed
-from gpu_provisioner.nodes import Nodes
 from gpu_provisioner.shared import Shared, Stores
 from kube.clock import Clock
 from kube.controller import Result
@@ -92,7 +91,7 @@ class InterruptionHandling:
     once all of them have succeeded, and comes again if that is lost."""
 
     def __init__(self, shared: Shared, stores: Stores, notices: Notices) -> None:
-        self._nodes = Nodes(shared.client)
+        self._nodes = shared.nodes
         self._stores = stores
         self._notices = notices
         self._disruption = Disruption(shared, stores)

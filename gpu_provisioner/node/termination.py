@@ -39,6 +39,7 @@ class NodeTermination:
         self._clock = clock
 
     async def reconcile(self, node: Node) -> Result:
+        node = self._nodes.latest(node)
         if (
             node.metadata.deletion_timestamp is None
             or labels.TERMINATION_FINALIZER not in node.metadata.finalizers
@@ -61,7 +62,7 @@ class NodeTermination:
     def _claim_of(self, node: Node) -> NodeClaim | None:
         """By provider id; where several have it, none of them is believed."""
         found = self._known_claims.by_index(CLAIM_PROVIDER_ID, node.spec.provider_id)
-        return found[0] if len(found) == 1 else None
+        return self._claims.latest(found[0]) if len(found) == 1 else None
 
     async def _instance_lost(self, node: Node) -> bool:
         """Nobody is left to drain. A Node that is Ready is believed more than the cloud."""

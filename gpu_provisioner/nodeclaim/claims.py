@@ -1,16 +1,19 @@
 """Writes of claims: merge patches of metadata or of status, never of the immutable spec.
 
 Each is locked by resourceVersion: finalizers and conditions are lists, which a patch replaces
-whole. Who was late gets ConflictError, and looks again. What has not changed is not written.
+whole. Who was late gets ConflictError, and looks again. What has not changed is not written, and
+what was written is known before the cache shows it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from apis.karpenter.v1.labels import TERMINATION_FINALIZER
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
-from gpu_provisioner.lock import behind, locked
+from gpu_provisioner.bounded import AT_ONCE
+from gpu_provisioner.lock import Written, behind, locked
 from kube.apply import merge_patch
 from kube.client import Client
 from kube.errors import ConflictError, InvalidError, NotFoundError
@@ -20,10 +23,17 @@ logger = logging.getLogger(__name__)
 
 
 class Claims:
-    """The claims as the API server keeps them."""
+    """The claims as the API server keeps them. Of many that are in a hurry at once those that came
+    first are served first."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._written: Written[NodeClaim] = Written()
+
+    def latest(self, seen: NodeClaim) -> NodeClaim:
+        """The claim as we have left it, where the cache does not show that yet."""
+        return self._written.latest(seen)
 
     async def ensure_finalizer(self, claim: NodeClaim) -> NodeClaim:
         """Stored before any instance can exist, or a crash would leak it."""
@@ -36,6 +46,7 @@ class Claims:
     async def remove_finalizer(self, claim: NodeClaim) -> None:
         kept = [each for each in claim.metadata.finalizers if each != TERMINATION_FINALIZER]
         await self._patch_metadata(claim, {"finalizers": kept})
+        self._written.forget(claim.metadata.uid)
 
     async def annotate(self, claim: NodeClaim, name: str, value: str) -> NodeClaim:
         return await self._patch_metadata(claim, {"annotations": {name: value}})
@@ -75,7 +86,8 @@ class Claims:
 
     async def current(self, name: str) -> NodeClaim | None:
         """As the API server has it now, not as we saw it last."""
-        return await self._client.get(NODE_CLAIMS, name)
+        async with self._free:
+            return await self._client.get(NODE_CLAIMS, name)
 
     async def _patch_metadata(self, claim: NodeClaim, changed: Manifest) -> NodeClaim:
         return await self._patch(claim, {"metadata": changed})
@@ -85,11 +97,14 @@ class Claims:
     ) -> NodeClaim:
         name = claim.metadata.name
         try:
-            return await self._client.patch(
-                NODE_CLAIMS, name, locked(claim.metadata, patch), subresource=subresource
-            )
+            async with self._free:
+                written = await self._client.patch(
+                    NODE_CLAIMS, name, locked(claim.metadata, patch), subresource=subresource
+                )
         except NotFoundError as gone:
             raise behind(gone) from gone
+        self._written.note(claim.metadata, written)
+        return written
 
 
 def _metadata(claim: NodeClaim) -> Manifest:

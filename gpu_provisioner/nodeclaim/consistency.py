@@ -7,7 +7,6 @@ from decimal import Decimal
 from apis.karpenter.v1 import conditions
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from gpu_provisioner import events
-from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodeclaim.registration import matching
 from gpu_provisioner.shared import Shared, Stores
 from kube import quantity
@@ -22,13 +21,14 @@ class Consistency:
     """Tells, and does nothing about it: what is missing may be a mistake in the catalogue."""
 
     def __init__(self, shared: Shared, stores: Stores) -> None:
-        self._claims = Claims(shared.client)
+        self._claims = shared.claims
         self._nodes = stores.nodes
         self._recorder = shared.recorder
         self._every = shared.timings.consistency
         self._clock = shared.clock
 
     async def reconcile(self, claim: NodeClaim, /) -> Result:
+        claim = self._claims.latest(claim)
         found = matching(claim, self._nodes)
         if claim.deleting or not claim.is_true(conditions.INITIALIZED) or len(found) != 1:
             return Result()

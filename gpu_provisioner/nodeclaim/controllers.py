@@ -11,7 +11,6 @@ from apis.karpenter.v1.nodepool import NodePool
 from cloudproviders.nodeclass import NodeClass
 from cloudproviders.provider import GroupKind
 from gpu_provisioner import indexes
-from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodeclaim.initialization import Initialization
 from gpu_provisioner.nodeclaim.launch import Launch
 from gpu_provisioner.nodeclaim.lifecycle import NodeClaimLifecycle
@@ -21,7 +20,6 @@ from gpu_provisioner.nodeclaim.registration import Registration
 from gpu_provisioner.nodeclaim.termination import NodeClaimTermination
 from gpu_provisioner.nodepool.pools import Pools
 from gpu_provisioner.nodepool.registrationhealth import RegistrationHealth
-from gpu_provisioner.nodes import Nodes
 from gpu_provisioner.shared import Caches, Shared, Stores
 from kube.controller import Controller, Runnable
 from kube.informer import Informer
@@ -39,7 +37,7 @@ def registration_health(shared: Shared, stores: Stores) -> RegistrationHealth:
 
 def lifecycle(shared: Shared, stores: Stores, health: RegistrationHealth) -> NodeClaimLifecycle:
     cloud = shared.metered(LIFECYCLE)
-    claims, nodes = Claims(shared.client), Nodes(shared.client)
+    claims, nodes = shared.claims, shared.nodes
     clock, recorder = shared.clock, shared.recorder
     classes = NodeClasses(shared.client, cloud.node_class_resources, stores.node_classes)
     steps = (

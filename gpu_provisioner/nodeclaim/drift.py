@@ -23,7 +23,6 @@ from cloudproviders.instancetype import InstanceType
 from cloudproviders.nodeclass import NodeClass
 from cloudproviders.provider import CloudProvider, GroupKind
 from gpu_provisioner import events
-from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodeclaim.step import Reason
 from gpu_provisioner.nodeclass.hash import hash_annotation
 from gpu_provisioner.nodepool import template
@@ -39,7 +38,7 @@ class Drift:
     """Asks what costs nothing first, the cloud last, and of every claim each `timings.drift`."""
 
     def __init__(self, shared: Shared, stores: Stores, cloud: CloudProvider) -> None:
-        self._claims = Claims(shared.client)
+        self._claims = shared.claims
         self._recorder = shared.recorder
         self._stores = stores
         self._cloud = cloud

@@ -20,7 +20,6 @@ from cloudproviders.provider import CloudProvider, Instance
 from gpu_provisioner import bounded, events
 from gpu_provisioner.disruption import Disruption
 from gpu_provisioner.indexes import NODE_PROVIDER_ID
-from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.shared import Shared, Stores
 from kube.meta import Key, ObjectMeta
 from kube.objects import NODES
@@ -44,7 +43,7 @@ class GarbageCollection:
         unreadable: Callable[[], Container[Key]],
     ) -> None:
         self._client = shared.client
-        self._claims = Claims(shared.client)
+        self._claims = shared.claims
         self._cloud = cloud
         self._managed = shared.managed
         self._stores = stores

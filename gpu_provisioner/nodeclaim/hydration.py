@@ -8,8 +8,6 @@ from apis.karpenter.v1 import labels
 from apis.karpenter.v1.conditions import LAUNCHED
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from gpu_provisioner.indexes import NODE_PROVIDER_ID
-from gpu_provisioner.nodeclaim.claims import Claims
-from gpu_provisioner.nodes import Nodes
 from gpu_provisioner.shared import Shared, Stores
 from kube.controller import Result
 
@@ -19,11 +17,12 @@ class Hydration:
     be nobody's business. Claims that are launched today have it from their launch."""
 
     def __init__(self, shared: Shared, stores: Stores) -> None:
-        self._claims = Claims(shared.client)
-        self._writes = Nodes(shared.client)
+        self._claims = shared.claims
+        self._writes = shared.nodes
         self._nodes = stores.nodes
 
     async def reconcile(self, claim: NodeClaim, /) -> Result:
+        claim = self._claims.latest(claim)
         if claim.deleting or not claim.is_true(LAUNCHED):
             return Result()
         ref = claim.spec.node_class_ref

@@ -47,7 +47,7 @@ class Initialization:
         kind = conditions.INITIALIZED
         if claim.condition(kind).status != "Unknown" or not claim.is_true(conditions.REGISTERED):
             return Progress(affirmed(claim, kind, now))
-        found = matching(claim, self._nodes)
+        found = [self._writes.latest(node) for node in matching(claim, self._nodes)]
         if len(found) != 1:
             lacking: Reason | None = Reason(
                 conditions.NODE_NOT_FOUND, conditions.NODE_NOT_FOUND_MESSAGE

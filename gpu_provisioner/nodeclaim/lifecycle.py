@@ -38,6 +38,7 @@ class NodeClaimLifecycle:
         self._recorder = recorder
 
     async def reconcile(self, claim: NodeClaim) -> Result:
+        claim = self._claims.latest(claim)
         if claim.deleting:
             return await self._termination.reconcile(claim)
 

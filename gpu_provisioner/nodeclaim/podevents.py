@@ -7,7 +7,6 @@ from datetime import datetime
 from apis.karpenter.v1.conditions import LAUNCHED
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from gpu_provisioner.node.drain import terminal
-from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.shared import Caches, Shared
 from kube.controller import Controller, Result
 from kube.meta import Key
@@ -25,7 +24,7 @@ class PodEvents:
         self._pods = caches.pods
         self._nodes = caches.nodes
         self._stores = caches.stores
-        self._claims = Claims(shared.client)
+        self._claims = shared.claims
         self._pause = shared.timings.pod_events
         self._clock = shared.clock
         self._happened: dict[Key, datetime] = {}
@@ -56,6 +55,7 @@ class PodEvents:
             self._controller.queue.add(key)
 
     async def reconcile(self, claim: NodeClaim, /) -> Result:
+        claim = self._claims.latest(claim)
         happened = self._happened[claim.metadata.key]
         last = claim.status.last_pod_event_time
         if last is None or (happened - last).total_seconds() >= self._pause:

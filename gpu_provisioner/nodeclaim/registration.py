@@ -73,15 +73,16 @@ class Registration:
                 conditions.MULTIPLE_NODES_MESSAGE,
             )
             return Progress(claim.with_condition(kind, "False", reason, message, now=now))
-        hooked = await hook(claim, found[0], self._hooks)
+        node = self._writes.latest(found[0])
+        hooked = await hook(claim, node, self._hooks)
         claim = _labelled(claim, hooked.labels)
         if hooked.pending:
             reason, message = conditions.REGISTRATION_HOOK_PENDING, ", ".join(hooked.pending)
             held = claim.with_condition(kind, "Unknown", reason, message, now=now)
             return Progress(held, look_again=hooked.look_again, failure=hooked.failure)
-        await self._register(found[0], claim)
+        await self._register(node, claim)
         self._health.record(claim)
-        status = claim.status.model_copy(update={"node_name": found[0].metadata.name})
+        status = claim.status.model_copy(update={"node_name": node.metadata.name})
         named = claim.model_copy(update={"status": status})
         return Progress(named.with_condition(kind, "True", now=now))
 

@@ -15,7 +15,6 @@ from cloudproviders.provider import CloudProvider, GroupKind
 from gpu_provisioner import events
 from gpu_provisioner.indexes import CLASS, class_key
 from gpu_provisioner.lock import behind, locked
-from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodeclass.hash import HASH_VERSION, hash_annotation
 from gpu_provisioner.shared import Shared, Stores
 from gpu_provisioner.stamp import Stamp
@@ -39,7 +38,7 @@ class NodeClasses:
         self, shared: Shared, stores: Stores, cloud: CloudProvider, resource: Resource[NodeClass]
     ) -> None:
         self._client = shared.client
-        self._claims = Claims(shared.client)
+        self._claims = shared.claims
         self._cloud = cloud
         self._stores = stores
         self._recorder = shared.recorder

@@ -12,7 +12,6 @@ from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from apis.karpenter.v1.nodepool import NODE_POOLS, NodePool
 from gpu_provisioner import bounded, events, metrics
 from gpu_provisioner.indexes import CLAIM_POOL, NODE_NAME
-from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodepool import budgets, order, template
 from gpu_provisioner.nodepool.plan import Plan, Seen, plan
 from gpu_provisioner.nodepool.pools import Pools
@@ -45,7 +44,7 @@ class StaticPools:
     def __init__(self, shared: Shared, stores: Stores, setbacks: Setbacks) -> None:
         self._client = shared.client
         self._pools = Pools(shared.client)
-        self._claims = Claims(shared.client)
+        self._claims = shared.claims
         self._recorder = shared.recorder
         self._timings = shared.timings
         self._clock = shared.clock

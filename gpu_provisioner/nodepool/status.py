@@ -9,7 +9,6 @@ from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
 from gpu_provisioner import metrics
 from gpu_provisioner.indexes import CLAIM_POOL
-from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodepool import counter
 from gpu_provisioner.nodepool.hash import stamp
 from gpu_provisioner.nodepool.pools import Pools
@@ -25,7 +24,7 @@ class PoolStatus:
 
     def __init__(self, shared: Shared, stores: Stores) -> None:
         self._pools = Pools(shared.client)
-        self._claims = Claims(shared.client)
+        self._claims = shared.claims
         self._stores = stores
         self._clock = shared.clock
 

@@ -228,6 +228,34 @@ def test_a_gpu_node_is_waited_for_until_its_gpu_is_there(
         kubectl("delete", "workspace", "late-gpu", "--timeout=120s")
 
 
+def test_a_static_pool_keeps_its_nodes(cluster: Cluster, kubectl: Callable[..., str]) -> None:
+    def nodes() -> list[dict[str, Any]]:
+        return list(get(kubectl, "nodes", "-l", "karpenter.sh/nodepool=warm").get("items", []))
+
+    def initialized() -> bool:
+        return [each["metadata"]["labels"].get("karpenter.sh/initialized") for each in nodes()] == [
+            "true"
+        ]
+
+    kubectl("apply", "-f", str(REPOSITORY / "examples/nodepool-static.yaml"))
+    until(initialized, 60)
+    (first,) = nodes()
+    kubectl("delete", "node", first["metadata"]["name"], "--timeout=60s")
+    until(lambda: initialized() and nodes()[0]["metadata"]["uid"] != first["metadata"]["uid"], 60)
+    kubectl("scale", "nodepool", "warm", "--replicas=0")
+    until(lambda: not nodes(), 60)
+    kubectl("scale", "nodepool", "warm", "--replicas=1")
+    until(initialized, 60)
+    kubectl("delete", "nodepool", "warm", "--timeout=60s")
+    until(lambda: len(Machines(cluster).ask("GET", "/machines")) == 1)
+
+
+def test_the_chart_grants_the_provisioner_all_that_it_does(kubectl: Callable[..., str]) -> None:
+    said = kubectl("logs", "-n", "gpu-provisioner", "deployment/gpu-provisioner", "--tail=-1")
+    assert "controllers started" in said
+    assert "forbidden" not in said.casefold()
+
+
 def test_killed_controllers_make_no_node_twice(
     cluster: Cluster, kubectl: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -154,12 +154,19 @@ async def test_a_node_that_is_deleted_takes_its_claim_and_pool_along(cluster: Ak
 
 async def test_operations_of_a_serial_cluster_queue(cluster: AksCluster) -> None:
     cluster.aks.concurrency = 1
+    cluster.aks.create_seconds = 1.0
     names = [f"ws{number}" for number in range(4)]
     cloud = cluster.cloud()
     async with cluster.provisioner(cloud):
         for name in names:
             await cluster.claim_for(name)
-        await cluster.launched_says(names[3], "Waiting", "in the queue")
+
+        async def one_waits() -> None:
+            claims = [await cluster.claim(name) for name in names]
+            reasons = [claim.condition("Launched").reason for claim in claims if claim]
+            assert "Waiting" in reasons, reasons
+
+        await eventually(one_waits)
         for name in names:
             await eventually(lambda name=name: cluster.ready(name), 40.0)  # type: ignore[misc]
     await cloud.close()

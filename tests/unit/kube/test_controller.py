@@ -322,6 +322,36 @@ async def test_conflicts_are_quiet_and_quick(
     )
 
 
+async def test_a_conflict_is_over_soon_and_is_no_failure(
+    informer: FakeInformer, reconciler: Recording, clock: FakeClock
+) -> None:
+    conflict = ConflictError(409, "Conflict")
+    reconciler.then = failing(conflict, conflict, conflict, ServerError(500))
+    informer.put(a_node("a"))
+    async with running(a_controller(informer, reconciler, clock, backoff=(30.0, 100.0))):
+        await clock.pass_(1, step=0.05)
+        assert len(reconciler.seen) == 4
+        await clock.pass_(28)
+        assert len(reconciler.seen) == 4, "the first failure waits as failures do, and no longer"
+        await clock.pass_(2)
+        assert len(reconciler.seen) == 5
+
+
+async def test_a_conflict_that_does_not_end_is_not_asked_about_all_the_time(
+    informer: FakeInformer, reconciler: Recording, clock: FakeClock
+) -> None:
+    reconciler.then = failing(*[ConflictError(409, "Conflict")] * 1000)
+    informer.put(a_node("a"))
+    async with running(a_controller(informer, reconciler, clock)):
+        await clock.pass_(20)
+        before = len(reconciler.seen)
+        await clock.pass_(100, step=0.5)
+        assert 20 <= len(reconciler.seen) - before <= 40
+        informer.put(a_node("a"))
+        await settle()
+        assert len(reconciler.seen) - before <= 41, "a change is looked at at once"
+
+
 async def test_failures_are_counted_and_logged_with_their_object(
     informer: FakeInformer,
     reconciler: Recording,

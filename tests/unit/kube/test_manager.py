@@ -136,6 +136,23 @@ async def test_grace_ends(server: FakeApiServer, world: Any) -> None:
     assert running.holder() == ""
 
 
+async def test_who_is_killed_while_he_waits_leaves_nothing_open(
+    server: FakeApiServer, world: Any
+) -> None:
+    server.put(CONFIG_MAPS, a_config_map("a"))
+    here = world()
+    await here.begun()
+    here.manager.stop()
+    await settle()
+    here.task.cancel()
+    await asyncio.wait([here.task], timeout=1)
+    assert here.task.cancelled()
+    assert here.holder() == ""
+    for port in (here.manager.health_port, here.manager.metrics_port):
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await ask(port, "/healthz")
+
+
 async def test_a_standby_is_ready_but_does_nothing(server: FakeApiServer, world: Any) -> None:
     server.put(CONFIG_MAPS, a_config_map("a"))
     leader = world()
