@@ -119,6 +119,9 @@ class Cluster:
         """Begin the end of a pool, or queue for it: the caller comes again until it is gone."""
         if pool.name in self._ending:
             return
+        newest = self._pools.known.get(pool.name, pool)
+        if newest.claim_uid == pool.claim_uid:
+            pool = newest  # Node and claim end side by side, and one of them saw it earlier
         self._ending.add(pool.name)
         try:
             await self._end(pool)

@@ -45,6 +45,18 @@ class TestAzure(CloudProviderConformance):
         assert world.calls.writes == 1
         assert world.calls.reads <= 2
 
+    async def test_who_saw_the_pool_earlier_does_not_end_it_again(self, world: AzureWorld) -> None:
+        claim = world.claim()
+        await world.launched(claim)
+        cluster = world.provider._cluster  # type: ignore[attr-defined]
+        seen = await cluster.pool_of(claim)
+        world.calls.writes = 0
+
+        await cluster.end(seen)
+        await cluster.end(seen)
+
+        assert world.calls.writes == 1
+
     async def test_slow_pools_are_looked_at_ever_less_often(self, world: AzureWorld) -> None:
         world.aks.create_seconds = 1000.0
         claim = world.claim()
