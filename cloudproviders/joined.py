@@ -10,12 +10,13 @@ from kube.client import Client
 from kube.objects import NODES, Node
 
 
-async def joined(client: Client, selector: str) -> Node | None:
+async def joined(client: Client, selector: str, *, ending: bool = False) -> Node | None:
     """The Node that the label selector picks and that has its provider id; None while there is
-    none. Of several (a machine that the pool has replaced) the youngest."""
+    none. Of several (a machine that the pool has replaced) the youngest. `ending`: one that is
+    being deleted counts too, as proof that its machine has come."""
     found = [
         node
         for node in (await client.list(NODES, labels=selector)).items
-        if node.spec.provider_id and node.metadata.deletion_timestamp is None
+        if node.spec.provider_id and (ending or node.metadata.deletion_timestamp is None)
     ]
     return max(found, key=lambda node: str(node.metadata.creation_timestamp), default=None)

@@ -128,12 +128,12 @@ class Cluster:
         finally:
             self._ending.discard(pool.name)
 
-    async def node(self, pool: AgentPool) -> Node | None:
-        """Of this pool, not of one that had its name before."""
+    async def node(self, pool: AgentPool, *, ending: bool = False) -> Node | None:
+        """Of this pool, not of one that had its name before; `ending`: also one that goes."""
         selector = f"{agentpools.POOL_LABEL}={pool.name}"
         if pool.claim_uid:
             selector += f",{agentpools.UID_LABEL}={pool.claim_uid}"
-        return await joined(self._client, selector)
+        return await joined(self._client, selector, ending=ending)
 
     async def has(self, pool: AgentPool, provider_id: str) -> bool:
         """Whether the pool still has that machine: an evicted spot machine leaves its pool."""
@@ -162,7 +162,7 @@ class Cluster:
     async def _end(self, pool: AgentPool) -> None:
         if pool.state in agentpools.GOING:
             self.watched(pool)
-        elif pool.busy and await self.node(pool) is None:
+        elif pool.busy and await self.node(pool, ending=True) is None:
             await self._abort(pool)
         else:
             await self._delete(pool)

@@ -57,6 +57,20 @@ class TestAzure(CloudProviderConformance):
 
         assert world.calls.writes == 1
 
+    async def test_a_pool_whose_node_is_ending_is_deleted_and_not_aborted(
+        self, world: AzureWorld
+    ) -> None:
+        claim = world.claim()
+        node = await world.node_of(await world.launched(claim))
+        held = {"metadata": {"finalizers": ["karpenter.sh/termination"]}}
+        await world.kube.patch(NODES, node.metadata.name, held)
+        await world.kube.delete(NODES, node.metadata.name)
+
+        await world.provider.delete(claim)
+
+        assert world.arm.counts["POST abort"] == 0
+        assert world.arm.counts["DELETE agentPool"] == 1
+
     async def test_slow_pools_are_looked_at_ever_less_often(self, world: AzureWorld) -> None:
         world.aks.create_seconds = 1000.0
         claim = world.claim()
