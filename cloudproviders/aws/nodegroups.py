@@ -7,28 +7,19 @@ the images' user data and joins the nodes. AWS_MODE=nodegroup.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
 from cloudproviders import ladder, selection
-from cloudproviders.aws import errors, nodegroup, repair, tags
+from cloudproviders.aws import errors, nodegroup, tags
+from cloudproviders.aws.eks import EksProvider
 from cloudproviders.aws.errors import Kind
-from cloudproviders.aws.interruption import Queue
-from cloudproviders.aws.nodeclass import (
-    EC2_NODE_CLASS,
-    EC2_NODE_CLASSES,
-    KAITO_NODE_CLASS,
-    NodeClasses,
-)
 from cloudproviders.aws.nodegroup import NodeGroup
-from cloudproviders.aws.refusals import Refusals
 from cloudproviders.aws.sdk import Amazon
 from cloudproviders.aws.settings import Settings
 from cloudproviders.aws.source import Source
-from cloudproviders.aws.types import Types
 from cloudproviders.errors import (
     CreateError,
     InsufficientCapacityError,
@@ -37,20 +28,14 @@ from cloudproviders.errors import (
 )
 from cloudproviders.instancetype import InstanceType
 from cloudproviders.joined import joined
-from cloudproviders.nodeclass import NodeClass, NodeClassStatus
 from cloudproviders.provider import (
-    CloudProvider,
-    GroupKind,
     Instance,
-    Interruption,
     Pending,
-    RepairPolicy,
 )
 from cloudproviders.selection import Choice
 from cloudproviders.unavailable import Scope
 from kube.client import Client
 from kube.clock import Clock
-from kube.meta import Resource
 from kube.objects import NODES, Node
 
 LOOK_AGAIN = 30.0
@@ -64,13 +49,8 @@ MEMORY_SECONDS = 15 * 60.0
 not be forgotten before the last was tried."""
 
 
-class NodeGroupProvider(CloudProvider):
+class NodeGroupProvider(EksProvider):
     """A group is named after its claim's name and uid, and tagged with both."""
-
-    name = "aws"
-    node_classes: Sequence[GroupKind] = (EC2_NODE_CLASS, KAITO_NODE_CLASS)
-    node_class_resources: Sequence[Resource[NodeClass]] = (EC2_NODE_CLASSES,)
-    repair_policies: Sequence[RepairPolicy] = repair.POLICIES
 
     def __init__(
         self,
@@ -82,22 +62,10 @@ class NodeGroupProvider(CloudProvider):
         clock: Clock | None = None,
         queue_wait_seconds: int | None = None,
     ) -> None:
-        clock = clock or Clock()
-        self._amazon = amazon
-        self._client = client
-        self._settings = settings
-        self._clock = clock
-        self._classes = NodeClasses(amazon, client, settings, clock)
-        self._types = Types(amazon, known, clock)
-        self._refusals = Refusals(clock)
-        self._ending: dict[str, float] = {}
-        self._queue = Queue(
-            amazon, settings.interruption_queue, self._provider_id, wait_seconds=queue_wait_seconds
+        super().__init__(
+            amazon, client, settings, known, clock=clock, queue_wait_seconds=queue_wait_seconds
         )
-
-    async def create(self, claim: NodeClaim, /) -> Instance | Pending:
-        with errors.told():
-            return await self._create(claim)
+        self._ending: dict[str, float] = {}
 
     async def delete(self, claim: NodeClaim, /) -> None:
         name = nodegroup.name_of(claim)
@@ -142,20 +110,6 @@ class NodeGroupProvider(CloudProvider):
 
     def claim_of(self, node: Node, /) -> str:
         return node.metadata.labels.get(tags.CLAIM_TAG, "")
-
-    async def resolve(self, node_class: NodeClass, /) -> NodeClassStatus:
-        return await self._classes.status(node_class)
-
-    async def interruptions(self) -> AsyncIterator[Interruption]:
-        if not self._settings.interruption_queue:
-            return
-        async with aclosing(self._queue.notices()) as notices:
-            async for notice in notices:
-                yield notice
-
-    async def close(self) -> None:
-        for each in (self._classes, self._types, self._amazon):
-            await each.close()
 
     async def _create(self, claim: NodeClaim) -> Instance | Pending:
         group = await self._group(nodegroup.name_of(claim))

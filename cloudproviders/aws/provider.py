@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
 
 import cloudproviders
 from apis.karpenter.v1 import labels
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
-from cloudproviders.aws import drift, errors, interruption, repair
+from cloudproviders.aws import drift, interruption
 from cloudproviders.aws import settings as settings_
+from cloudproviders.aws.eks import EksProvider
 from cloudproviders.aws.instances import Instances, Machine
-from cloudproviders.aws.interruption import Queue
 from cloudproviders.aws.launch import Launch
 from cloudproviders.aws.launchtemplates import LaunchTemplates
-from cloudproviders.aws.nodeclass import (
-    EC2_NODE_CLASS,
-    EC2_NODE_CLASSES,
-    KAITO_NODE_CLASS,
-    NodeClasses,
-)
 from cloudproviders.aws.nodegroups import NodeGroupProvider
-from cloudproviders.aws.refusals import Refusals
 from cloudproviders.aws.sdk import Amazon
 from cloudproviders.aws.settings import Settings
-from cloudproviders.aws.types import Types
 from cloudproviders.errors import NodeClaimNotFoundError
 from cloudproviders.instancetype import InstanceType
-from cloudproviders.nodeclass import NodeClass, NodeClassStatus
 from cloudproviders.provider import (
     CloudProvider,
-    GroupKind,
     Instance,
     Interruption,
-    Pending,
-    RepairPolicy,
 )
 from cloudproviders.unavailable import Scope
 from kube.client import Client
 from kube.clock import Clock
-from kube.meta import Resource
 
 CREATE_AGE = 5.0
 """Seconds that a look may be old for adopting a machine: a client token guards what it misses."""
@@ -51,13 +37,8 @@ GET_AGE = 1.0
 logger = logging.getLogger(__name__)
 
 
-class AwsProvider(CloudProvider):
+class AwsProvider(EksProvider):
     """A machine carries its claim's name and uid as tags; nothing need be remembered."""
-
-    name = "aws"
-    node_classes: Sequence[GroupKind] = (EC2_NODE_CLASS, KAITO_NODE_CLASS)
-    node_class_resources: Sequence[Resource[NodeClass]] = (EC2_NODE_CLASSES,)
-    repair_policies: Sequence[RepairPolicy] = repair.POLICIES
 
     def __init__(
         self,
@@ -69,14 +50,11 @@ class AwsProvider(CloudProvider):
         clock: Clock | None = None,
         queue_wait_seconds: int | None = None,
     ) -> None:
-        clock = clock or Clock()
-        self._amazon = amazon
-        self._settings = settings
-        self._classes = NodeClasses(amazon, client, settings, clock)
-        self._instances = Instances(amazon, settings.cluster, clock)
-        self._types = Types(amazon, known, clock)
-        self._templates = LaunchTemplates(amazon, settings.cluster, clock)
-        self._refusals = Refusals(clock)
+        super().__init__(
+            amazon, client, settings, known, clock=clock, queue_wait_seconds=queue_wait_seconds
+        )
+        self._instances = Instances(amazon, settings.cluster, self._clock)
+        self._templates = LaunchTemplates(amazon, settings.cluster, self._clock)
         self._launch = Launch(
             amazon,
             settings,
@@ -85,16 +63,8 @@ class AwsProvider(CloudProvider):
             self._instances,
             self._templates,
             self._refusals,
-            clock,
+            self._clock,
         )
-        self._queue = Queue(
-            amazon, settings.interruption_queue, self._provider_id, wait_seconds=queue_wait_seconds
-        )
-
-    async def create(self, claim: NodeClaim, /) -> Instance | Pending:
-        """Adopts what is there; else launches. Of several that a race has made the eldest stays."""
-        with errors.told():
-            return await self._create(claim)
 
     async def delete(self, claim: NodeClaim, /) -> None:
         found = await self._instances.of_claim(claim.metadata.uid, GET_AGE)
@@ -127,22 +97,13 @@ class AwsProvider(CloudProvider):
         source = await self._classes.look(claim)
         return drift.reason(machine, source, await self._types.known(machine.type))
 
-    async def resolve(self, node_class: NodeClass, /) -> NodeClassStatus:
-        return await self._classes.status(node_class)
-
-    async def interruptions(self) -> AsyncIterator[Interruption]:
-        if not self._settings.interruption_queue:
-            return
-        async with aclosing(self._queue.notices()) as notices:
-            async for notice in notices:
-                await self._heed(notice)
-                yield notice
-
     async def close(self) -> None:
-        for each in (self._classes, self._instances, self._types, self._templates, self._amazon):
+        for each in (self._instances, self._templates):
             await each.close()
+        await super().close()
 
     async def _create(self, claim: NodeClaim) -> Instance:
+        """Adopts what is there; else launches. Of several that a race has made the eldest stays."""
         made = await self._instances.of_claim(claim.metadata.uid, CREATE_AGE)
         alive = [machine for machine in made if not machine.going]
         if len(alive) > 1:
@@ -160,7 +121,6 @@ class AwsProvider(CloudProvider):
         return next((each for each in found if each.provider_id == provider_id), None)
 
     async def _provider_id(self, instance: str) -> str:
-        """ "" for a machine of somebody else: the queue is told of all in the account."""
         machine = await self._instances.find(instance, CREATE_AGE)
         return machine.provider_id if machine else ""
 
