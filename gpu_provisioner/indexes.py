@@ -13,8 +13,8 @@ from kube.objects import Node, Pod, VolumeAttachment
 NODE_PROVIDER_ID = "spec.providerID"
 CLAIM_PROVIDER_ID = "status.providerID"
 NODE_NAME = "spec.nodeName"
-CLAIM_POOL = "karpenter.sh/nodepool"
-NODE_POOL = "karpenter.sh/nodepool"
+POOL = NODEPOOL_LABEL
+"""Of claims and Nodes: the pool that their label names."""
 CLASS = "spec.nodeClassRef"
 """Of claims and pools: `group/kind/name` of the class that they refer to."""
 
@@ -55,9 +55,9 @@ Indexes = Mapping[str, Callable[[Any], Iterable[str]]]
 
 OF_CLAIMS: Indexes = {
     CLAIM_PROVIDER_ID: _claim_provider_id,
-    CLAIM_POOL: _pool_label,
+    POOL: _pool_label,
     CLASS: _claim_class,
 }
-OF_NODES: Indexes = {NODE_PROVIDER_ID: _node_provider_id, NODE_POOL: _pool_label}
+OF_NODES: Indexes = {NODE_PROVIDER_ID: _node_provider_id, POOL: _pool_label}
 OF_POOLS: Indexes = {CLASS: _pool_class}
 OF_PLACED: Indexes = {NODE_NAME: _node_name}

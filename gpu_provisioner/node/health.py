@@ -12,7 +12,7 @@ from cloudproviders.provider import RepairPolicy
 from cloudproviders.repair import GPU_FAULTS
 from gpu_provisioner import events, metrics
 from gpu_provisioner.disruption import Disruption
-from gpu_provisioner.indexes import CLAIM_PROVIDER_ID, NODE_POOL
+from gpu_provisioner.indexes import CLAIM_PROVIDER_ID, POOL
 from gpu_provisioner.node.ailments import GPU_CAPACITY, Ailment, missing_devices, of_conditions
 from gpu_provisioner.shared import Shared, Stores
 from kube.controller import Result
@@ -78,7 +78,7 @@ class NodeHealth:
         """Why nothing is done, or "". A claim without a pool stands among all of the cluster."""
         pool = metrics.nodepool(claim.metadata)
         nodes = self._stores.nodes
-        among = nodes.by_index(NODE_POOL, pool) if pool else nodes.list()
+        among = nodes.by_index(POOL, pool) if pool else nodes.list()
         sick = sum(self._sick(node) for node in among)
         if sick <= allowed(len(among)):
             return ""

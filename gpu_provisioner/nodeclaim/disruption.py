@@ -9,7 +9,7 @@ from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
 from cloudproviders.nodeclass import NodeClass
 from cloudproviders.provider import GroupKind
-from gpu_provisioner.indexes import CLAIM_POOL, CLASS, class_key
+from gpu_provisioner.indexes import CLASS, POOL, class_key
 from gpu_provisioner.nodeclaim.drift import Drift
 from gpu_provisioner.shared import Caches, Shared
 from kube.controller import Controller, Runnable
@@ -32,7 +32,7 @@ def controllers(shared: Shared, caches: Caches) -> list[Runnable]:
     )
 
     def claims_of(pool: NodePool) -> Iterable[Key]:
-        found = claims.by_index(CLAIM_POOL, pool.metadata.name)
+        found = claims.by_index(POOL, pool.metadata.name)
         return [claim.metadata.key for claim in found if managed.claim(claim)]
 
     controller.watch(caches.pools, claims_of, stirs=_redefined)

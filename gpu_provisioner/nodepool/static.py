@@ -11,7 +11,7 @@ from apis.karpenter.v1.labels import NODEPOOL_LABEL
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from apis.karpenter.v1.nodepool import NODE_POOLS, NodePool
 from gpu_provisioner import bounded, events, metrics
-from gpu_provisioner.indexes import CLAIM_POOL, NODE_NAME
+from gpu_provisioner.indexes import NODE_NAME, POOL
 from gpu_provisioner.nodepool import budgets, order, template
 from gpu_provisioner.nodepool.plan import Plan, Seen, plan
 from gpu_provisioner.nodepool.pools import Pools
@@ -124,7 +124,7 @@ class StaticPools:
         return [claim for claim in listing.items if template.owned(pool, claim)]
 
     def _cached(self, pool: NodePool) -> list[NodeClaim]:
-        found = self._stores.claims.by_index(CLAIM_POOL, pool.metadata.name)
+        found = self._stores.claims.by_index(POOL, pool.metadata.name)
         return [claim for claim in found if template.owned(pool, claim)]
 
     def _seen(self, pool: NodePool, claims: Sequence[NodeClaim]) -> Seen:

@@ -8,7 +8,7 @@ from apis.karpenter.v1 import conditions as c
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
 from gpu_provisioner import metrics
-from gpu_provisioner.indexes import CLAIM_POOL
+from gpu_provisioner.indexes import POOL
 from gpu_provisioner.nodepool import counter
 from gpu_provisioner.nodepool.hash import stamp
 from gpu_provisioner.nodepool.pools import Pools
@@ -31,7 +31,7 @@ class PoolStatus:
     async def reconcile(self, pool: NodePool, /) -> Result:
         if pool.deleting:
             return Result()
-        claims = self._stores.claims.by_index(CLAIM_POOL, pool.metadata.name)
+        claims = self._stores.claims.by_index(POOL, pool.metadata.name)
         taken = stamp(pool)
         pool = await self._pools.annotate(pool, taken.annotations)
         for claim in claims:
