@@ -1,16 +1,17 @@
 """What one round decides: a value that adds up from the steps and is carried out afterwards.
 
 Pure. The reconciler is the only one that acts on it: annotations first (they must be stored
-before what they announce can exist), then deletes, creates, applies, and one status.
+before what they announce can exist), then deletes, creates, applies, changes, and one status.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from kube.meta import Condition, Manifest
+from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
+from kube.meta import Condition, Manifest, Resource
 from workspace_controller.errors import UserError
 
 T = TypeVar("T")
@@ -22,6 +23,18 @@ class Deletion:
 
     name: str
     uid: str
+    resource: Resource[Any] = NODE_CLAIMS
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A JSON merge patch of an object that somebody else made (a pod's annotation, say)."""
+
+    resource: Resource[Any]
+    namespace: str
+    name: str
+    patch: Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +50,9 @@ class Event:
 class Plan:
     """The difference between what is there and what should be.
 
-    `create` is for kinds whose spec is immutable (NodeClaim); `apply` for the rest, and only
-    where something differs. `delete` names NodeClaims. `waits_for` is a reason, or None when
+    `create` is for kinds whose spec is immutable (NodeClaim, Pod); `apply` for the rest, and only
+    where something differs. `status` holds fields of WorkspaceStatus by their Python names,
+    beside those that have a field of their own here. `waits_for` is a reason, or None when
     nothing is waited for; `look_again` is in seconds, None where a watch brings us back.
     """
 
@@ -46,6 +60,8 @@ class Plan:
     delete: tuple[Deletion, ...] = ()
     create: tuple[Manifest, ...] = ()
     apply: tuple[Manifest, ...] = ()
+    change: tuple[Change, ...] = ()
+    status: Mapping[str, Any] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     events: tuple[Event, ...] = ()
     target_node_count: int | None = None
@@ -63,6 +79,8 @@ class Plan:
             delete=self.delete + other.delete,
             create=self.create + other.create,
             apply=self.apply + other.apply,
+            change=self.change + other.change,
+            status={**self.status, **other.status},
             conditions=kept + other.conditions,
             events=self.events + other.events,
             target_node_count=_last(self.target_node_count, other.target_node_count),

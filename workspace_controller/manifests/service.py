@@ -20,6 +20,11 @@ def headless_name(workspace: Workspace) -> str:
     return f"{workspace.metadata.name}-headless"
 
 
+def url(workspace: Workspace) -> str:
+    """Where the model answers inside the cluster."""
+    return f"http://{workspace.metadata.name}.{workspace.metadata.namespace}.svc.cluster.local"
+
+
 def endpoint(workspace: Workspace, *, vllm: bool) -> Manifest:
     """`http://<workspace>.<namespace>`: pod 0 alone, which leads where there are several.
 

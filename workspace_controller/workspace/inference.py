@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from apis.kaito.v1beta1 import conditions as c
-from apis.kaito.v1beta1.workspace import Workspace
+from apis.kaito.v1beta1.workspace import Serving, Workspace
 from kube.apply import needs_apply, with_applied_hash
 from kube.meta import Condition, Manifest
 from kube.objects import Unstructured
@@ -17,6 +17,7 @@ from workspace_controller.plan import Plan
 from workspace_controller.settings import Settings
 from workspace_controller.workspace import failures, sizing
 from workspace_controller.workspace.observed import Observed
+from workspace_controller.workspace.sizing import Served
 
 
 def inference(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
@@ -38,7 +39,23 @@ def inference(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
             with_applied_hash(desired) for desired, is_ in wanted if needs_apply(desired, is_)
         ),
         conditions=(ready,),
+        status={
+            "endpoint": service.url(workspace),
+            "serving": None if sized.served is None else _serving(sized.served),
+        },
         waits_for=None if ready.status == "True" else ready.reason,
+    )
+
+
+def _serving(served: Served) -> Serving:
+    fit = served.fit
+    return Serving(
+        model=served.model.hf_id or served.model.name,
+        revision=served.model.revision,
+        engine=fit.engine,
+        max_model_len=fit.max_model_len or 0,
+        parallelism=f"tensor {fit.tensor_parallel}, pipeline {fit.pipeline_parallel}, "
+        f"data {fit.data_parallel}",
     )
 
 

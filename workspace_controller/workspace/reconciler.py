@@ -25,6 +25,9 @@ from workspace_controller.workspace.observe import Caches, observe
 from workspace_controller.workspace.observed import Observed
 from workspace_controller.workspace.plan import make_plan
 
+_TOLD = frozenset({"NodeClaim", "NodePool"})
+"""Kinds whose creation is an event: they cost money."""
+
 
 class Recorder(Protocol):
     """Where events go; `kube.events.Recorder` is one."""
@@ -66,7 +69,7 @@ class WorkspaceReconciler:
         # Stored before any claim can exist, or a crash here leaks one or makes it twice.
         workspace = await self._save_metadata(workspace, plan)
         refused = await self._carry_out(plan, workspace)
-        await self._report(workspace, plan, refused)
+        await self._report(workspace, plan, seen, refused)
         if refused is not None:
             raise refused
         return Result(plan.look_again)
@@ -86,14 +89,21 @@ class WorkspaceReconciler:
         return await self._patch_metadata(workspace, changes) if changes else workspace
 
     async def _carry_out(self, plan: Plan, workspace: Workspace) -> KubeError | None:
-        """Deletes, creates, then applies; the first refusal ends the round and goes to status."""
+        """Deletes, creates, applies, then changes; the first refusal ends the round and goes to
+        status."""
         try:
-            for deletion in plan.delete:
-                await self._client.delete(NODE_CLAIMS, deletion.name, uid=deletion.uid)
+            for gone in plan.delete:
+                await self._client.delete(
+                    gone.resource, gone.name, namespace=gone.namespace, uid=gone.uid
+                )
             for manifest in plan.create:
                 await self._create(manifest, workspace)
             for manifest in plan.apply:
                 await self._client.apply(manifest)
+            for change in plan.change:
+                await self._client.patch(
+                    change.resource, change.name, change.patch, namespace=change.namespace
+                )
         except ConflictError:
             raise
         except KubeError as refused:
@@ -101,23 +111,27 @@ class WorkspaceReconciler:
         return None
 
     async def _create(self, manifest: Manifest, workspace: Workspace) -> None:
-        name = manifest["metadata"]["name"]
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
         try:
             await self._client.create(manifest)
         except AlreadyExistsError:
             return  # made in a round that the cache does not show yet: the name is its identity
         except KubeError as error:
-            self._tell(
-                workspace,
-                Event("Warning", "NodeClaimCreationFailed", f"NodeClaim {name}: {error.message}"),
-            )
+            if kind in _TOLD:
+                failed = Event(
+                    "Warning", f"{kind}CreationFailed", f"{kind} {name}: {error.message}"
+                )
+                self._tell(workspace, failed)
             raise
-        self._tell(workspace, Event("Normal", "NodeClaimCreated", f"NodeClaim {name} created"))
+        if kind in _TOLD:
+            self._tell(workspace, Event("Normal", f"{kind}Created", f"{kind} {name} created"))
 
-    async def _report(self, workspace: Workspace, plan: Plan, refused: KubeError | None) -> None:
+    async def _report(
+        self, workspace: Workspace, plan: Plan, seen: Observed, refused: KubeError | None
+    ) -> None:
         error = "" if refused is None else str(refused)
         now = self._clock.now()
-        after = status.workspace_status(workspace, plan, error=error, now=now)
+        after = status.workspace_status(workspace, plan, seen, error=error, now=now)
         self._tell_blocked(workspace, plan)
         await self._patch_status(workspace, after)
 

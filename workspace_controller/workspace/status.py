@@ -11,12 +11,14 @@ from apis.kaito.v1beta1 import conditions as c
 from apis.kaito.v1beta1.workspace import Workspace, WorkspaceStatus
 from kube.meta import Condition, find_condition, with_condition
 from workspace_controller.plan import Plan
+from workspace_controller.workspace import progress
+from workspace_controller.workspace.observed import Observed
 
 _NODE_CONDITIONS = (c.NODE_CLAIM_READY, c.NODES_READY)
 
 
 def workspace_status(
-    workspace: Workspace, plan: Plan, *, error: str = "", now: datetime
+    workspace: Workspace, plan: Plan, seen: Observed, *, error: str = "", now: datetime
 ) -> WorkspaceStatus:
     """The status after a round. `error` is what the API server refused in it; it is appended
     to the messages, since a status that looks fine while nothing moves helps nobody."""
@@ -25,14 +27,17 @@ def workspace_status(
     for told in _completed(workspace, plan):
         conditions = with_condition(conditions, _dated(told, workspace, error), now)
     before = workspace.status
-    return before.model_copy(
+    after = before.model_copy(
         update={
+            **plan.status,
             "conditions": conditions,
             "state": _state(workspace, conditions),
             "worker_nodes": before.worker_nodes if plan.worker_nodes is None else plan.worker_nodes,
             "target_node_count": plan.target_node_count or before.target_node_count,
         }
     )
+    reported = workspace.model_copy(update={"status": after})
+    return after.model_copy(update={"progress": progress.progress(reported, plan, seen, now)})
 
 
 def deleting_status(workspace: Workspace, message: str, now: datetime) -> WorkspaceStatus:

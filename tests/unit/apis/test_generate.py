@@ -80,7 +80,15 @@ def test_workspace_names_versions_and_columns() -> None:
     ]
     common = ["Instance", "ResourceReady", "InferenceReady", "JobStarted", "WorkspaceSucceeded"]
     assert columns(WORKSPACES, "v1alpha1") == [*common, "Age"]
-    assert columns(WORKSPACES, "v1beta1") == [*common, "TargetNodeCount", "State", "Age"]
+    assert columns(WORKSPACES, "v1beta1") == [
+        *common,
+        "TargetNodeCount",
+        "State",
+        "Age",
+        "Stage*",
+        "Elapsed*",
+        "Endpoint*",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from kube.meta import Condition
 from tests.builders import NOW, a_workspace, a_workspace_manifest
 from workspace_controller.errors import UserError
 from workspace_controller.plan import Plan
+from workspace_controller.workspace.observed import Observed
 from workspace_controller.workspace.status import deleting_status, workspace_status
 
 NODES_UP = (
@@ -35,7 +36,7 @@ def after(*plans: Plan, workspace=None, now=NOW, error=""):
     """The Workspace as it is after these rounds."""
     workspace = workspace or a_workspace()
     for plan in plans:
-        status = workspace_status(workspace, plan, now=now, error=error)
+        status = workspace_status(workspace, plan, Observed(now=now), now=now, error=error)
         workspace = workspace.model_copy(update={"status": status})
     return workspace
 
