@@ -8,9 +8,10 @@ touches the object. So what we apply carries the hash of what we meant: the hash
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import msgspec
 
 from kube import quantity
 from kube.meta import Manifest
@@ -38,12 +39,30 @@ def needs_apply(desired: Manifest, live: Manifest | None) -> bool:
 
     Fields that only `live` has are the server's defaults or somebody else's, and are ignored.
     """
-    if live is None:
-        return True
+    return live is None or not (was_applied(desired, live) and says_all(live, desired))
+
+
+def was_applied(desired: Manifest, live: Manifest) -> bool:
+    """Whether `live` was last applied from exactly this, whatever became of it since."""
     annotations = (live.get("metadata") or {}).get("annotations") or {}
-    if annotations.get(APPLIED_HASH_ANNOTATION) != _hash(desired):
-        return True
-    return not _holds(live, _without_hash(desired), "", False)
+    return bool(annotations.get(APPLIED_HASH_ANNOTATION) == _hash(desired))
+
+
+def says_all(live: Manifest, desired: Manifest) -> bool:
+    """Whether all that `desired` says is there, whoever said it."""
+    return _holds(live, _without_hash(desired), "", False)
+
+
+def bound_to(manifest: Manifest, live: Manifest) -> Manifest:
+    """The same manifest for this very object: once that is gone, it is refused as a conflict
+    instead of making another."""
+    uid = live["metadata"].get("uid", "")
+    return {**manifest, "metadata": {**manifest["metadata"], "uid": uid}}
+
+
+def holds(live: Any, desired: Any) -> bool:
+    """Whether the value `live` says all that `desired` says, quantities in any spelling."""
+    return _holds(live, desired, "", True)
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> Manifest:
@@ -75,8 +94,8 @@ def _without_hash(manifest: Manifest) -> Manifest:
 
 
 def _hash(manifest: Manifest) -> str:
-    canonical = json.dumps(_without_hash(manifest), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    canonical = msgspec.json.encode(_without_hash(manifest), order="sorted")
+    return hashlib.sha256(canonical).hexdigest()[:16]
 
 
 def _holds(live: Any, desired: Any, field: str, quantities: bool) -> bool:

@@ -7,9 +7,8 @@ fields that we do not know survive. Retries, and only these, are the transport's
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
 import msgspec
 
@@ -17,8 +16,8 @@ from kube import objects, wire
 from kube.clock import Clock
 from kube.config import Endpoint
 from kube.errors import ConflictError, GoneError, NotFoundError, from_status
+from kube.listing import Listing, O_co, WatchEvent
 from kube.meta import Manifest, Resource
-from kube.store import Object
 from kube.transport import Transport
 
 T = TypeVar("T")
@@ -27,29 +26,6 @@ PAGE = 500
 _SILENCE_SECONDS = 90.0
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
-
-O_co = TypeVar("O_co", bound=Object, covariant=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Generic[T]):
-    """One consistent state of a collection, and where a watch goes on from it."""
-
-    items: list[T]
-    resource_version: str
-
-
-class WatchEvent(NamedTuple, Generic[O_co]):
-    """One change. `object` is None for a BOOKMARK, which only moves `resource_version`."""
-
-    type: wire.EventType
-    object: O_co | None
-    resource_version: str
-
-
-def all_kinds() -> list[Resource[Any]]:
-    """The kinds of Kubernetes itself that `kube.objects` knows."""
-    return [value for value in vars(objects).values() if isinstance(value, Resource)]
 
 
 class Client:
@@ -68,7 +44,8 @@ class Client:
         patience: float = 30.0,
     ) -> None:
         self.field_manager = field_manager
-        self._kinds = {(kind.api_version, kind.kind): kind for kind in [*all_kinds(), *kinds]}
+        known = [*objects.all_kinds(), *kinds]
+        self._kinds = {(kind.api_version, kind.kind): kind for kind in known}
         self._transport = Transport(
             endpoint, user_agent=field_manager, clock=clock or Clock(), patience=patience
         )
@@ -154,10 +131,9 @@ class Client:
     ) -> AsyncGenerator[WatchEvent[O_co], None]:
         """Changes since `resource_version`, until the server ends the stream (`timeout_seconds`).
 
-        Not retried: where to go on is the caller's knowledge. Raises KubeError for a refusal, in
-        the stream or before it (GoneError: list again), TimeoutError after `silence` seconds
-        without a byte, and aiohttp's errors for a lost connection. `opened` is called once the
-        server has accepted.
+        Not retried: where to go on is the caller's knowledge. `opened` is called once the server
+        has accepted. Raises KubeError for a refusal, in the stream or before it (GoneError: list
+        again), TimeoutError after `silence` seconds without a byte, else aiohttp's errors.
         """
         decode = decode or resource.decode
         params = {
@@ -167,9 +143,8 @@ class Client:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(max(1, round(timeout_seconds))),
         }
-        async with self._transport.stream(
-            "GET", resource.path(namespace), params=params, silence=silence
-        ) as response:
+        path = resource.path(namespace)
+        async with self._transport.stream("GET", path, params=params, silence=silence) as response:
             if opened is not None:
                 opened()
             async for line in wire.lines(response.content.iter_any()):
@@ -182,8 +157,9 @@ class Client:
                     changed = decode(raw)
                     yield WatchEvent(kind, changed, changed.metadata.resource_version)
 
-    async def create(self, manifest: Manifest) -> Manifest:
-        """Create exactly this; AlreadyExistsError where the name is taken.
+    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Create exactly this; AlreadyExistsError where the name is taken. With `dry_run` it is
+        completed and judged, but not stored.
 
         A lost answer is retried when the name is ours (metadata.name): the second try then says
         AlreadyExistsError although the first may have been our own, which is what deterministic
@@ -194,7 +170,10 @@ class Client:
         answer = await self._transport.request(
             "POST",
             resource.path(metadata.get("namespace", "")),
-            params={"fieldManager": self.field_manager},
+            params={
+                "fieldManager": self.field_manager,
+                **({"dryRun": "All"} if dry_run else {}),
+            },
             body=msgspec.json.encode(manifest),
             repeatable=bool(metadata.get("name")),
         )

@@ -5,6 +5,7 @@
       ForbiddenError        403
       NotFoundError         404
       ConflictError         409 Conflict       somebody else wrote first: look again
+        FieldConflictError  an apply without force found fields of another manager
       AlreadyExistsError    409 AlreadyExists
       GoneError             410 Gone, Expired  a resourceVersion or continue token too old
       InvalidError          400, 413, 422      the request itself is wrong; retrying is useless
@@ -68,6 +69,10 @@ class ConflictError(KubeError):
     pass
 
 
+class FieldConflictError(ConflictError):
+    pass
+
+
 class GoneError(KubeError):
     pass
 
@@ -107,6 +112,11 @@ def from_status(status: Mapping[str, Any], *, code: int = 0) -> KubeError:
     code = int(status.get("code") or code)
     reason = str(status.get("reason") or "")
     kind = _BY_REASON.get(reason) or _BY_STATUS.get(code)
+    details = status.get("details") or {}
+    if kind is ConflictError and any(
+        cause.get("reason") == "FieldManagerConflict" for cause in details.get("causes") or ()
+    ):
+        kind = FieldConflictError
     if kind is None:
         kind = ServerError if code >= 500 else KubeError
-    return kind(code, reason, str(status.get("message") or ""), status.get("details"))
+    return kind(code, reason, str(status.get("message") or ""), details)

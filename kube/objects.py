@@ -43,10 +43,17 @@ class NodeSpec(_Object, frozen=True):
     unschedulable: bool = False
 
 
+class NodeSystemInfo(_Object, frozen=True):
+    kubelet_version: str = ""
+    container_runtime_version: str = ""
+    """As containerd://2.1.4."""
+
+
 class NodeStatus(_Object, frozen=True):
     conditions: tuple[Condition, ...] = ()
     capacity: dict[str, str] = {}
     allocatable: dict[str, str] = {}
+    node_info: NodeSystemInfo = NodeSystemInfo()
 
 
 class Node(_Named, frozen=True):
@@ -67,6 +74,7 @@ class ContainerStateTerminated(_Object, frozen=True):
     reason: str = ""
     message: str = ""
     exit_code: int = 0
+    finished_at: datetime | None = None
 
 
 class ContainerState(_Object, frozen=True):
@@ -119,11 +127,17 @@ class PodStatus(_Object, frozen=True):
     container_statuses: tuple[ContainerStatus, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     start_time: datetime | None = None
+    pod_ip: str = msgspec.field(default="", name="podIP")
 
 
 class Pod(_Named, frozen=True):
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is in a phase from which no pod comes back."""
+        return self.status.phase in ("Succeeded", "Failed")
 
 
 class StatefulSetSpec(_Object, frozen=True):
@@ -139,6 +153,12 @@ class StatefulSetStatus(_Object, frozen=True):
 class StatefulSet(_Named, frozen=True):
     spec: StatefulSetSpec = StatefulSetSpec()
     status: StatefulSetStatus = StatefulSetStatus()
+
+
+class ControllerRevision(_Named, frozen=True):
+    """apps/v1 ControllerRevision, without its data: that is for those who go back to it."""
+
+    revision: int = 0
 
 
 class ConfigMap(_Named, frozen=True):
@@ -169,6 +189,10 @@ class PersistentVolumeClaimSpec(_Object, frozen=True):
 
 class PersistentVolumeClaim(_Named, frozen=True):
     spec: PersistentVolumeClaimSpec = PersistentVolumeClaimSpec()
+
+
+class Namespace(_Named, frozen=True):
+    pass
 
 
 class LeaseSpec(_Object, frozen=True):
@@ -205,13 +229,34 @@ class Unstructured(_Named, frozen=True):
     status: Manifest = {}
 
 
+def manifest_of(found: Unstructured, kind: Resource[Any]) -> Manifest:
+    """The object as the API server shows it; kind and version are not kept with it."""
+    built: Manifest = msgspec.to_builtins(found)
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **built}
+
+
 EVENTS = Resource("", "v1", "Event", "events", Unstructured)
 LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases", Lease)
 NODES = Resource("", "v1", "Node", "nodes", Node, namespaced=False)
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", Namespace, namespaced=False)
 PODS = Resource("", "v1", "Pod", "pods", Pod)
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps", ConfigMap)
 SECRETS = Resource("", "v1", "Secret", "secrets", Secret)
 SERVICES = Resource("", "v1", "Service", "services", Unstructured)
+CSI_DRIVERS = Resource(
+    "storage.k8s.io", "v1", "CSIDriver", "csidrivers", Unstructured, namespaced=False
+)
+CONTROLLER_REVISIONS = Resource(
+    "apps", "v1", "ControllerRevision", "controllerrevisions", ControllerRevision
+)
+CUSTOM_RESOURCE_DEFINITIONS = Resource(
+    "apiextensions.k8s.io",
+    "v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    Unstructured,
+    namespaced=False,
+)
 STATEFUL_SETS = Resource("apps", "v1", "StatefulSet", "statefulsets", StatefulSet)
 PERSISTENT_VOLUME_CLAIMS = Resource(
     "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", PersistentVolumeClaim
@@ -235,3 +280,8 @@ MUTATING_WEBHOOKS = Resource(
     WebhookConfiguration,
     namespaced=False,
 )
+
+
+def all_kinds() -> list[Resource[Any]]:
+    """Every kind of this module."""
+    return [value for value in globals().values() if isinstance(value, Resource)]

@@ -30,6 +30,11 @@ def parse(quantity: str | int | float) -> Decimal:
     return Decimal(number + suffix)
 
 
+def count(text: str) -> int | None:
+    """A number as annotations and names have it, without sign; None where it is none."""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
 def gib(quantity: str | int | float) -> float:
     """In GiB: '80Gi' → 80.0."""
     return float(parse(quantity) / _GIB)

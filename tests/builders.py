@@ -32,6 +32,9 @@ from presets.model import GIB, Model
 from workspace_controller.facts import facts
 from workspace_controller.nodes.byo import BringYourOwn
 from workspace_controller.nodes.claims import ClaimProvisioner
+from workspace_controller.nodes.classes import NodeClass, NodeClasses
+from workspace_controller.nodes.pool import PoolProvisioner
+from workspace_controller.nodes.provisioner import NodeProvisioner
 from workspace_controller.settings import GATES, Settings
 from workspace_controller.workspace.observed import Observed
 
@@ -53,7 +56,7 @@ SMALL = Model(
     hidden_size=1024,
     max_model_len=32768,
     kv_bytes_per_token=16384,
-    runtimes=("vllm", "llamacpp"),
+    runtimes=("vllm", "transformers", "llamacpp"),
 )
 LARGE = Model(
     name="large-70b",
@@ -74,24 +77,46 @@ GATED = msgspec.structs.replace(
 CATALOG = Catalog([SMALL, LARGE, GATED])
 
 
+NODE_CLASSES = NodeClasses(
+    group="karpenter.azure.com",
+    kind="AKSNodeClass",
+    version="v1beta1",
+    resource_name="aksnodeclasses",
+    classes=(
+        NodeClass("ubuntu", default=True, spec={"imageFamily": "Ubuntu2204", "osDiskSizeGB": 100}),
+        NodeClass("large", spec={"imageFamily": "AzureLinux", "osDiskSizeGB": 300}),
+    ),
+)
+
+
 def settings(
-    *, cloud: str = "local", byo: bool = False, gates: Mapping[str, bool] | None = None
+    *,
+    cloud: str = "local",
+    byo: bool = False,
+    gates: Mapping[str, bool] | None = None,
+    node_classes: NodeClasses | None = None,
 ) -> Settings:
-    """An installation on one of the built-in clouds, with three invented presets."""
+    """An installation on one of the built-in clouds, with three invented presets; with
+    `node_classes` nodes come by NodePools."""
     profile = cloudproviders.profile(cloud)
     types = cloudproviders.instance_types(cloud)
+    nodes: NodeProvisioner = BringYourOwn() if byo else ClaimProvisioner(profile, types)
+    if node_classes is not None:
+        nodes = PoolProvisioner(node_classes, types)
     return Settings(
-        nodes=BringYourOwn() if byo else ClaimProvisioner(profile, types),
+        nodes=nodes,
         cloud=profile,
         catalog=CATALOG,
         facts=facts(
             cloud=cloud,
             profile=profile,
-            provisioner="byo" if byo else "nodeclaim",
+            provisioner="byo" if byo else "karpenter" if node_classes else "nodeclaim",
             gates={**GATES, **(gates or {})},
             instance_types=types,
             catalog=CATALOG,
+            node_class_names=node_classes.names if node_classes else (),
         ),
+        node_classes=node_classes,
         registry="registry.example/kaito",
         image_tag="0.1.0",
     )

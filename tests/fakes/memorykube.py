@@ -15,7 +15,6 @@ import msgspec
 
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
 from apis.karpenter.v1.nodepool import NODE_POOLS
-from kube.client import Listing, all_kinds
 from kube.clock import Clock
 from kube.errors import (
     AlreadyExistsError,
@@ -24,8 +23,9 @@ from kube.errors import (
     KubeError,
     NotFoundError,
 )
+from kube.listing import Listing
 from kube.meta import Key, Manifest, Resource
-from kube.objects import PODS
+from kube.objects import PODS, all_kinds
 from kube.store import Store
 from tests.fakes.selectors import Selector
 

@@ -161,3 +161,32 @@ OBJECTS = st.dictionaries(st.sampled_from("abc"), TREES, max_size=3)
 @given(OBJECTS, OBJECTS)
 def test_a_patch_leads_from_before_to_after(before: dict, after: dict) -> None:
     assert merged(before, apply.merge_patch(before, after)) == after
+
+
+def test_what_was_applied_is_known_whatever_became_of_it() -> None:
+    changed = live()
+    changed["spec"]["replicas"] = 0
+    assert apply.was_applied(DESIRED, changed)
+    assert not apply.was_applied({**DESIRED, "spec": {}}, changed)
+    assert not apply.was_applied(DESIRED, {})
+
+
+def test_a_manifest_is_bound_to_the_object_that_is_there() -> None:
+    bound = apply.bound_to(DESIRED, live())
+    assert bound["metadata"] == {**DESIRED["metadata"], "uid": "u"}
+    assert "uid" not in DESIRED["metadata"]
+    assert not apply.needs_apply(bound, {**live(), **apply.with_applied_hash(bound)})
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "same"),
+    [
+        ("1Gi", "1024Mi", True),
+        ({"a": 1, "defaulted": True}, {"a": 1}, True),
+        ([{"name": "a", "x": 1}], [{"name": "a"}], True),
+        ("serving:2", "serving:1", False),
+        (["a"], ["a", "b"], False),
+    ],
+)
+def test_a_value_holds_what_was_asked_for(there: Any, wanted: Any, same: bool) -> None:
+    assert apply.holds(there, wanted) is same

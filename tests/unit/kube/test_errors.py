@@ -34,6 +34,26 @@ def test_the_http_code_speaks_where_the_body_does_not() -> None:
 
 
 @pytest.mark.parametrize(
+    ("causes", "kind"),
+    [
+        (
+            [{"reason": "FieldManagerConflict", "field": ".spec.replicas"}],
+            errors.FieldConflictError,
+        ),
+        ([{"reason": "Other"}], errors.ConflictError),
+        (None, errors.ConflictError),
+    ],
+)
+def test_a_conflict_over_fields_is_told_from_one_over_versions(
+    causes: list | None, kind: type
+) -> None:
+    status = {"code": 409, "reason": "Conflict", "details": {"causes": causes}}
+    error = errors.from_status(status)
+    assert type(error) is kind
+    assert isinstance(error, errors.ConflictError)
+
+
+@pytest.mark.parametrize(
     ("details", "seconds"),
     [({"retryAfterSeconds": 3}, 3.0), ({"retryAfterSeconds": 0}, None), ({}, None), (None, None)],
 )

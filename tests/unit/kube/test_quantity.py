@@ -60,3 +60,11 @@ def test_fmt_is_short(value: Decimal | int, text: str) -> None:
 @given(st.decimals(min_value=0, max_value=10**15, places=9))
 def test_fmt_loses_nothing_down_to_a_billionth(value: Decimal) -> None:
     assert quantity.parse(quantity.fmt(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0", 0), ("007", 7), ("", None), ("-1", None), ("1.5", None), ("٣", None), ("²", None)],
+)
+def test_counts_as_annotations_have_them(text, expected):
+    assert quantity.count(text) == expected
