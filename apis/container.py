@@ -15,11 +15,16 @@ METRICS_PATH = "/metrics"
 
 WEIGHTS_DIR = "/workspace/weights"
 """Downloaded weights; a volume, so that a restart of the container need not load them anew."""
+WEIGHTS_CREDENTIALS_DIR = "/var/run/kaito/registry"
+"""Registry credentials, one directory a Secret, each with a Docker `config.json`."""
 LOCAL_WEIGHTS_ROOT = "/opt/kaito/models"
 """On the node: one directory a preset, named by `local_weights_directory`."""
 CONFIG_DIR = "/mnt/config"
 CONFIG_FILE = "/mnt/config/inference_config.yaml"
 ADAPTERS_DIR = "/mnt/adapter"
+ADAPTERS_TOKEN_DIR = "/run/kaito/adapters"  # noqa: S105  # a path
+ADAPTERS_TOKEN_FILE = "/run/kaito/adapters/token"  # noqa: S105  # a path
+"""Who shows what is in it may add and remove adapters of a running server."""
 DATA_DIR = "/mnt/data"
 RESULTS_DIR = "/mnt/results"
 SHM_DIR = "/dev/shm"  # noqa: S108  # the shared memory of the pod, not a temporary file
@@ -30,6 +35,8 @@ TUNING_CONFIG_KEY = "training_config.yaml"
 TOKEN_SECRET_KEY = "HF_TOKEN"  # noqa: S105  # the key in the Secret, not its value
 
 ENV_TOKEN = "HF_TOKEN"  # noqa: S105
+ENV_ENDPOINT = "HF_ENDPOINT"
+"""A mirror of huggingface.co."""
 ENV_POD_NAME = "POD_NAME"
 ENV_POD_INDEX = "POD_INDEX"
 ENV_LEADER_ADDRESS = "KAITO_LEADER_ADDRESS"
@@ -38,7 +45,24 @@ ENV_MODEL = "KAITO_MODEL"
 ENV_SERVED_MODEL_NAME = "KAITO_SERVED_MODEL_NAME"
 ENV_WEIGHTS = "KAITO_WEIGHTS"
 ENV_CONFIG_FILE = "KAITO_CONFIG_FILE"
+ENV_ADAPTERS_DIR = "KAITO_ADAPTERS_DIR"
+ENV_ADAPTER = "KAITO_ADAPTER"
+"""Of the containers that bring one: its name, where it comes from, where it goes, how strong."""
+ENV_ADAPTER_SOURCE = "KAITO_ADAPTER_SOURCE"
+ENV_ADAPTER_DIR = "KAITO_ADAPTER_DIR"
+ENV_ADAPTER_STRENGTH = "KAITO_ADAPTER_STRENGTH"
+ADAPTER_STRENGTH_FILE = "kaito-strength"
+"""In an adapter's directory: what it is multiplied with, where that is not 1."""
 
+LORA_RANK = 32
+"""The largest adapter that a running vLLM takes, where it was started with no larger one."""
+LORA_SLOTS = 2
+"""Adapters at work at once, where it was not started with more; others wait their turn."""
+LORA_KEPT = 10
+"""Adapters that are kept in RAM: as many as the API allows."""
+
+STAGE_MARKER = "KAITO_STAGE"
+"""Begins a line of a log that tells how far the pod has come."""
 BENCHMARK_RESULT_MARKER = "KAITO_BENCHMARK_RESULT"
 BENCHMARK_CONFIG_MARKER = "KAITO_BENCHMARK_CONFIG"
 
@@ -46,3 +70,9 @@ BENCHMARK_CONFIG_MARKER = "KAITO_BENCHMARK_CONFIG"
 def local_weights_directory(preset: str) -> str:
     """Where on a node the weights of a preset lie: the name in lower case, slashes as dashes."""
     return f"{LOCAL_WEIGHTS_ROOT}/{preset.lower().replace('/', '-').replace(chr(92), '-')}"
+
+
+def snapshot_directory(revision: str) -> str:
+    """Where downloaded weights of a commit or digest lie; without one, those of the branch main
+    as it was when this directory was first filled."""
+    return f"{WEIGHTS_DIR}/snapshots/{revision.rpartition(':')[2] or 'main'}"

@@ -9,7 +9,7 @@ rules stand in the schema (`Schema`), from which the CRDs are generated and whic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from pydantic import (
@@ -50,9 +50,29 @@ class Schema:
         return schema
 
 
-def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """CEL rules as (rule, message), for `Schema` or a model's `json_schema_extra`."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": text} for rule, text in pairs]}
+class Rule(NamedTuple):
+    """A CEL rule, what is said where it is broken, and of which field below (`.name`).
+
+    A rule `on_creation` reads `oldSelf` as an optional, and is asked while there is none too.
+    """
+
+    rule: str
+    message: str
+    field: str = ""
+    on_creation: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        said: dict[str, Any] = {"rule": self.rule, "message": self.message}
+        if self.field:
+            said["fieldPath"] = self.field
+        if self.on_creation:
+            said["optionalOldSelf"] = True
+        return said
+
+
+def rules(*given: tuple[str, str] | Rule) -> dict[str, Any]:
+    """CEL rules, the plain ones as (rule, message), for `Schema` or `json_schema_extra`."""
+    return {"x-kubernetes-validations": [Rule(*each).to_json() for each in given]}
 
 
 def _condition_to_json(condition: Condition) -> Manifest:

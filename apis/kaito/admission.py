@@ -11,7 +11,7 @@ from apis.errors import FieldError, describe
 from apis.kaito import messages
 from apis.kaito.defaults import default
 from apis.kaito.v1beta1.workspace import Workspace
-from apis.kaito.validation import Facts, validate_create, validate_update
+from apis.kaito.validation import Facts, remarks_on, validate_create, validate_update
 from kube import crd, schema
 from kube.meta import Manifest
 from kube.reviews import AdmissionRequest, AdmissionResponse
@@ -27,14 +27,18 @@ def validate(request: AdmissionRequest, facts: Facts) -> AdmissionResponse:
         return AdmissionResponse.allow()
     old = request.old_object if request.operation == "UPDATE" else None
     errors = refusals(request.object, facts, old)
-    return AdmissionResponse.deny(describe(errors)) if errors else AdmissionResponse.allow()
+    if errors:
+        return AdmissionResponse.deny(describe(errors))
+    # What the remarks are about cannot change later: said once, not at each write of ours.
+    said = remarks(request.object, facts) if old is None else []
+    return AdmissionResponse.allow(warnings=tuple(map(str, said)))
 
 
-def mutate(request: AdmissionRequest) -> AdmissionResponse:
+def mutate(request: AdmissionRequest, *, byo: bool = False) -> AdmissionResponse:
     """The answer of the mutating webhook: what was left out is filled in."""
     if request.operation not in ("CREATE", "UPDATE") or request.subresource or request.deleting:
         return AdmissionResponse.allow()
-    meant = default(request.object, stored=request.operation == "UPDATE")
+    meant = default(request.object, stored=request.operation == "UPDATE", byo=byo)
     return AdmissionResponse.mutate(request.object, meant)
 
 
@@ -65,6 +69,11 @@ def refusals(manifest: Manifest, facts: Facts, old: Manifest | None = None) -> l
         return validate_update(Workspace.model_validate(old), new, facts)
     except ValidationError as error:
         return [_unreadable(error)]
+
+
+def remarks(manifest: Manifest, facts: Facts) -> list[FieldError]:
+    """What the manifest, which nothing is wrong with, says without effect."""
+    return remarks_on(Workspace.model_validate(manifest), facts)
 
 
 def _unreadable(error: ValidationError) -> FieldError:

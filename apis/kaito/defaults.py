@@ -12,19 +12,19 @@ from kube.meta import Manifest
 _ROOT_FIELDS = ("resource", "inference", "tuning")
 
 
-def default(manifest: Manifest, *, stored: bool = False) -> Manifest:
+def default(manifest: Manifest, *, stored: bool = False, byo: bool = False) -> Manifest:
     """The manifest as it is meant.
 
     The first articles about KAITO put everything under `spec:`; that form is lifted to the root.
     Where something stands there already it is ambiguous and left to validation, unless that is
     what was `stored` before: then somebody applies the early form once more, on top of it. A
-    v1alpha1 Workspace gets its instance type.
+    v1alpha1 Workspace gets its instance type, but for nodes that are brought along (`byo`).
     """
     if manifest.get("kind") != "Workspace":
         return manifest
     lifted = _lift_spec(manifest, stored)
     if str(lifted.get("apiVersion", "")).endswith("/v1alpha1"):
-        return _with_instance_type(lifted)
+        return lifted if byo else _with_instance_type(lifted)
     return lifted
 
 

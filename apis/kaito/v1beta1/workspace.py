@@ -11,10 +11,10 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from apis.kaito import schema
+from apis.kaito.v1beta1.status import WorkspaceStatus
 from apis.model import (
     ApiModel,
     ApiObject,
-    ConditionField,
     Schema,
     condition_or_unknown,
 )
@@ -24,24 +24,37 @@ Preserved = Annotated[dict[str, Any], WithJsonSchema(schema.PRESERVED)]
 
 
 class LabelSelectorRequirement(ApiModel):
-    """metav1.LabelSelectorRequirement."""
+    """metav1.LabelSelectorRequirement: operator In with one value, which is a label as well."""
 
-    key: str
+    model_config = ConfigDict(json_schema_extra=schema.EXPRESSION)
+
+    key: Annotated[str, Schema(schema.EXPRESSION_KEY)]
     operator: str
-    values: Annotated[tuple[str, ...], Schema({"x-kubernetes-list-type": "atomic"})] = ()
+    values: Annotated[
+        tuple[Annotated[str, Schema(schema.LABEL)], ...], Schema(schema.EXPRESSION_VALUES)
+    ] = ()
 
 
 class LabelSelector(ApiModel):
-    """metav1.LabelSelector. Nodes are chosen by `match_labels` alone."""
+    """metav1.LabelSelector: labels, in either of two forms."""
 
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+    model_config = ConfigDict(json_schema_extra=schema.SELECTOR)
 
     match_labels: Annotated[
-        dict[str, Annotated[str, Schema({"maxLength": 63})]], Schema({"maxProperties": 100})
+        dict[str, Annotated[str, Schema(schema.LABEL)]], Schema({"maxProperties": 100})
     ] = Field(default_factory=dict)
     match_expressions: Annotated[
-        tuple[LabelSelectorRequirement, ...], Schema({"x-kubernetes-list-type": "atomic"})
+        tuple[LabelSelectorRequirement, ...], Schema(schema.EXPRESSIONS)
     ] = ()
+
+    @property
+    def pairs(self) -> dict[str, str]:
+        """The labels that are asked for; an expression that is none is left out."""
+        return self.match_labels | {
+            each.key: each.values[0]
+            for each in self.match_expressions
+            if each.operator == "In" and len(each.values) == 1
+        }
 
 
 class Partition(ApiModel):
@@ -58,7 +71,7 @@ class Partition(ApiModel):
 class ResourceSpec(ApiModel):
     """Which nodes, and how many."""
 
-    model_config = ConfigDict(json_schema_extra=schema.PARTITIONED_RESOURCE)
+    model_config = ConfigDict(json_schema_extra=schema.RESOURCE)
 
     count: Annotated[int, Schema(schema.COUNT, default=1)] = 1
     """How many nodes; presets on vLLM are laid out by what the model needs instead."""
@@ -67,7 +80,7 @@ class ResourceSpec(ApiModel):
     label_selector: LabelSelector
     """Labels that the nodes have, or get where they are created."""
     preferred_nodes: tuple[str, ...] = ()
-    """Deprecated, and not looked at."""
+    """Names of nodes to take first, where nodes are brought along."""
     partition: Annotated[Partition | None, Schema(schema.PARTITION)] = None
     """A part of the GPUs of nodes that one brings along."""
 
@@ -75,39 +88,43 @@ class ResourceSpec(ApiModel):
 class PresetOptions(ApiModel):
     """How a preset is fetched."""
 
-    image: str = ""
-    """Deprecated, and not looked at."""
-    image_pull_secrets: tuple[str, ...] = ()
-    """Deprecated, and not looked at."""
-    model_access_secret: str = ""
+    image: Annotated[str, Schema(schema.IMAGE)] = ""
+    """An image of one's own that serves the preset, in place of the release's."""
+    image_pull_secrets: Annotated[
+        tuple[Annotated[str, Schema(schema.OBJECT_NAME)], ...], Schema(schema.OBJECT_NAMES)
+    ] = ()
+    """Secrets of the same namespace to pull the image with."""
+    model_access_secret: Annotated[str, Schema(schema.OBJECT_NAME)] = ""
     """A Secret of the same namespace, whose key HF_TOKEN opens gated models."""
 
 
 class PresetSpec(ApiModel):
     """A model by name."""
 
-    name: str
+    model_config = ConfigDict(json_schema_extra=schema.PRESET)
+
+    name: Annotated[str, Schema(schema.PRESET_NAME)]
     """A name of the catalogue, or a model of Hugging Face as owner/model; in any case."""
-    access_mode: Annotated[str, Schema({"enum": ["public", "private"]}, default="public")] = (
-        "public"
-    )
+    access_mode: Annotated[str, Schema(schema.ACCESS_MODE, default="public")] = "public"
     preset_options: PresetOptions = PresetOptions()
     """How the preset is fetched."""
 
 
 class DataSource(ApiModel):
-    """Where data comes from: one of urls, volume_source, image."""
+    """Where data comes from: one of urls, volume_source, image, hugging_face."""
 
-    name: str = ""
+    name: Annotated[str, Schema(schema.SOURCE_NAME)] = ""
     """Names the data; for an adapter it is its served name."""
     urls: tuple[str, ...] = ()
     """Public files to download (tuning)."""
     volume_source: Preserved | None = None
     """A core/v1 VolumeSource that holds the data."""
-    image: str = ""
+    image: Annotated[str, Schema(schema.IMAGE)] = ""
     """An image that holds the data under /data."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets of the same namespace to pull the image with."""
+    hugging_face: Annotated[str, Schema(schema.HUGGING_FACE)] = ""
+    """An adapter of Hugging Face, as owner/repo or owner/repo@commit."""
 
 
 class DataDestination(ApiModel):
@@ -115,7 +132,7 @@ class DataDestination(ApiModel):
 
     volume_source: Preserved | None = None
     """A core/v1 VolumeSource that takes the result."""
-    image: str = ""
+    image: Annotated[str, Schema(schema.IMAGE)] = ""
     """The image that the result is pushed as."""
     image_push_secret: str = ""
     """A Secret of the same namespace to push the image with."""
@@ -124,13 +141,15 @@ class DataDestination(ApiModel):
 class AdapterSpec(ApiModel):
     """A LoRA adapter to serve beside the model."""
 
+    model_config = ConfigDict(json_schema_extra=schema.ADAPTER)
+
     source: DataSource | None = None
     """Where the adapter comes from."""
-    strength: str | None = None
-    """Weight of the adapter from 0 to 1, as text; for the Transformers runtime."""
+    strength: Annotated[str | None, Schema(schema.STRENGTH)] = None
+    """Weight of the adapter from 0 to 1, as text."""
 
 
-Adapters = Annotated[tuple[AdapterSpec, ...], Schema({})]
+Adapters = Annotated[tuple[AdapterSpec, ...], Schema(schema.ADAPTERS)]
 
 
 class InferenceSpec(ApiModel):
@@ -151,121 +170,18 @@ class InferenceSpec(ApiModel):
 class TuningSpec(ApiModel):
     """Fine-tune a preset with data."""
 
+    model_config = ConfigDict(json_schema_extra=schema.TUNING)
+
     preset: PresetSpec | None = None
     """The model to tune."""
-    method: str = ""
+    method: Annotated[str, Schema(schema.METHOD)] = ""
     """lora or qlora."""
     config: str = ""
     """A ConfigMap of the same namespace with training arguments (training_config.yaml)."""
-    input: DataSource
+    input: Annotated[DataSource, Schema(schema.INPUT)]
     """The data to train with."""
-    output: DataDestination
+    output: Annotated[DataDestination, Schema(schema.OUTPUT)]
     """Where the adapter goes."""
-
-
-class Metric(ApiModel):
-    """One figure that was measured."""
-
-    description: str
-    value: str
-    unit: str = ""
-    config: dict[str, str] = Field(default_factory=dict)
-
-
-class Performance(ApiModel):
-    """What the benchmark found."""
-
-    metrics: dict[str, Metric] = Field(default_factory=dict)
-
-
-class Progress(ApiModel):
-    """What the Workspace waits for, in the words of a person who is asked why it is not ready."""
-
-    stage: str
-    """Where it is on its way: Validating, WaitingForQuota … Ready."""
-    reason: str = ""
-    """The cloud's, the scheduler's or the kubelet's own word."""
-    message: str = ""
-    """One line: what is waited for, and what was said about it."""
-    since: Annotated[str, Schema({"format": "date-time"})] = ""
-    """When this stage began."""
-    usual: str = ""
-    """How long the stage usually takes, as 3m."""
-    next_step: str = ""
-    """What the user can do; empty where waiting is all."""
-
-
-class Serving(ApiModel):
-    """How the model is served: what was decided from model and machine."""
-
-    model: str = ""
-    """As owner/model of Hugging Face, or the preset's name."""
-    revision: str = ""
-    """The commit, or the digest, that the weights come from."""
-    engine: str = ""
-    """vllm, transformers, llamacpp, tgi; empty for a pod template."""
-    max_model_len: Annotated[int, Schema({"format": "int32"})] = 0
-    """Tokens that a request can be certain of; 0 where the engine decides."""
-    parallelism: str = ""
-    """As tensor 2, pipeline 1, data 1."""
-    weights: str = ""
-    """Where the weights come from."""
-
-
-class AdapterStatus(ApiModel):
-    """An adapter, and whether it is served."""
-
-    name: str
-    state: str
-    """Pending, Loading, Ready, Failed or Removing."""
-    message: str = ""
-
-
-class Rollout(ApiModel):
-    """What the last edit meant for what runs."""
-
-    effect: str
-    """None, Hot (applied to running pods), RollPods or ReplaceNodes."""
-    phase: str = ""
-    """Surging, Replacing, or Complete."""
-    message: str = ""
-
-
-class ForeignEdit(ApiModel):
-    """Fields of a child that somebody else owns, and that are therefore left as they are."""
-
-    object: str
-    """As StatefulSet/name."""
-    manager: str
-    """The field manager, as kubectl-edit."""
-    fields: tuple[str, ...] = ()
-    """Paths, as spec.template.spec.containers[name=falcon].args."""
-
-
-class WorkspaceStatus(ApiModel):
-    """What became of it."""
-
-    worker_nodes: tuple[str, ...] = ()
-    """The nodes that run the workload."""
-    state: str = ""
-    """Pending, Ready or NotReady; tuning: Pending, Running, Succeeded or Failed."""
-    conditions: tuple[Annotated[ConditionField, WithJsonSchema(schema.CONDITION)], ...] = ()
-    target_node_count: Annotated[int, Schema({"format": "int32"})] = 0
-    """How many nodes were found to be needed."""
-    performance: Performance | None = None
-    """What the benchmark found."""
-    progress: Progress | None = None
-    """Why it is not ready, or since when it is."""
-    endpoint: str = ""
-    """Where the model answers inside the cluster."""
-    serving: Serving | None = None
-    """How the model is served."""
-    adapters: tuple[AdapterStatus, ...] = ()
-    """The adapters that were asked for, or are still served."""
-    rollout: Rollout | None = None
-    """What the last edit meant for what runs."""
-    foreign_edits: tuple[ForeignEdit, ...] = ()
-    """What others have edited in the children; it stays until they take it back."""
 
 
 class Workspace(ApiObject):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from apis.errors import FieldError, describe
 from apis.kaito.v1beta1.workspace import Workspace
-from apis.kaito.validation import inference, metadata, resource, tuning
+from apis.kaito.validation import adapters, inference, metadata, remarks, resource, tuning, weights
 from apis.kaito.validation.facts import Facts
 
-__all__ = ["Facts", "FieldError", "describe", "validate_create", "validate_update"]
+__all__ = ["Facts", "FieldError", "describe", "remarks_on", "validate_create", "validate_update"]
 
 _CREATE = (
     metadata.name,
@@ -25,9 +25,11 @@ _CREATE = (
     inference.preset,
     inference.one_source,
     inference.runtime,
-    inference.adapters,
+    inference.streaming,
+    adapters.adapters,
     inference.config,
     inference.fit,
+    weights.source,
     tuning.resources,
     tuning.preset,
     tuning.method,
@@ -35,6 +37,8 @@ _CREATE = (
     tuning.source,
     tuning.destination,
 )
+
+_REMARKS = (remarks.reserved_keys, remarks.count, remarks.runtime)
 
 _UPDATE = (
     metadata.workload_kept,
@@ -45,10 +49,14 @@ _UPDATE = (
     resource.selector_kept,
     inference.preset_kept,
     inference.template_kept,
-    inference.adapters_changed,
+    inference.runtime_changed,
+    adapters.adapters_changed,
+    inference.config_changed,
+    weights.source_changed,
     tuning.preset_kept,
     tuning.method_kept,
     tuning.data_changed,
+    tuning.config_changed,
 )
 
 
@@ -64,3 +72,8 @@ def validate_update(old: Workspace, new: Workspace, facts: Facts) -> list[FieldE
     (a gate flipped, a ConfigMap gone) could neither get status nor lose its finalizer.
     """
     return [error for rule in _UPDATE for error in rule(old, new, facts)]
+
+
+def remarks_on(workspace: Workspace, facts: Facts) -> list[FieldError]:
+    """What a new Workspace says that has no effect."""
+    return [remark for rule in _REMARKS for remark in rule(workspace, facts)]

@@ -15,7 +15,15 @@ AZURE_GPU_PROVISIONER = "azure-gpu-provisioner"
 NODE_PROVISIONERS = (NODECLAIM, AZURE_GPU_PROVISIONER, KARPENTER, BYO)
 
 
-def _nothing(_: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How many nodes, and why, as `2 nodes of a with 1 × 24 GiB are needed for 30 GiB`."""
+
+    nodes: int
+    why: str
+
+
+def _nothing(*_: object) -> None:
     return None
 
 
@@ -42,6 +50,8 @@ class Facts:
     """Those that `kaito.sh/node-class-name` may name (node provisioner karpenter)."""
     config_map: Callable[[str], Mapping[str, str] | None] | None = None
     """Data of a ConfigMap in the Workspace's namespace, by name; None where it is absent."""
+    csi_driver: Callable[[str], bool] | None = None
+    """Whether the cluster has the CSIDriver (feature gate ModelStreaming)."""
     nodes: tuple[Mapping[str, str], ...] | None = None
     """Labels of the Nodes that the selector matches (node provisioner byo)."""
     max_model_len: Callable[[str], int | None] = _nothing
@@ -49,14 +59,24 @@ class Facts:
     weights_gib: Callable[[str], float | None] = _nothing
     auth_required: Callable[[str], bool | None] = _nothing
     runtime_refusal: Callable[[str, str], str | None] | None = None
-    """(preset, runtime) → why the runtime cannot serve the preset."""
-    fits: Callable[[Workspace], str | None] | None = None
-    """Why the model cannot run on the instance type, or None."""
+    """(preset, runtime) → why the runtime can never serve the preset."""
+    unreleased: Callable[[str, str], str | None] | None = None
+    """(runtime, the user's own image) → why this release cannot start the runtime."""
+    layout: Callable[[Workspace, Mapping[str, str] | None], Layout | None] = _nothing
+    """How many nodes a preset is laid out on, with the data of its ConfigMap; None where it is for
+    the Workspace to say."""
+    fits: Callable[[Workspace, Mapping[str, str] | None], str | None] | None = None
+    """Why the model cannot run on the instance type, with the data of its ConfigMap, or None."""
 
     @property
     def byo(self) -> bool:
         """Nodes are brought along: nothing is created, so nothing can be asked for."""
         return self.node_provisioner == BYO
+
+    def config_of(self, workspace: Workspace) -> Mapping[str, str] | None:
+        """Data of the ConfigMap that `inference.config` names; None where nobody knows it."""
+        name = workspace.inference.config if workspace.inference else ""
+        return self.config_map(name) if name and self.config_map is not None else None
 
     def gate(self, name: str, default: bool = False) -> bool:
         return self.feature_gates.get(name, default)

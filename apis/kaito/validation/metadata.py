@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import re
-
 from apis.errors import Errors, FieldError, did_you_mean, one_of
-from apis.kaito import messages
+from apis.kaito import grammar, messages
 from apis.kaito.v1beta1 import labels
 from apis.kaito.v1beta1.workspace import Workspace
 from apis.kaito.validation.facts import KARPENTER, Facts
-
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def name(workspace: Workspace, _: Facts) -> Errors:
     """W-C1."""
     given = workspace.metadata.name
     generated = not given and workspace.metadata.generate_name
-    if not generated and not _DNS_LABEL.fullmatch(given):
-        yield FieldError("metadata.name", f'"{given}" {messages.NAME}')
+    if not generated and not grammar.is_(grammar.DNS_LABEL, given):
+        yield FieldError("metadata.name", messages.NAME)
 
 
 def one_workload(workspace: Workspace, _: Facts) -> Errors:
     """W-C2."""
     if (workspace.inference is None) == (workspace.tuning is None):
-        which = "neither is" if workspace.inference is None else "both are"
-        yield FieldError("inference", f"{messages.ONE_WORKLOAD}, but {which}")
+        yield FieldError("inference", messages.ONE_WORKLOAD)
 
 
 def annotation_values(workspace: Workspace, facts: Facts) -> Errors:
     """W-C4 to W-C7, and the runtime: an unknown one is refused rather than taken for vllm."""
-    given = workspace.metadata.annotations
-    yield from _image_family(given)
-    for key, choices in (
-        (labels.PERFORMANCE_MODE_ANNOTATION, labels.PERFORMANCE_MODES),
-        (labels.USE_LOCAL_WEIGHTS_ANNOTATION, ("true", "false")),
-        (labels.RUNTIME_ANNOTATION, labels.RUNTIMES),
-    ):
-        yield from _choice(given, key, choices)
-    yield from _node_class(given, facts)
+    for key in _JUDGED:
+        yield from _annotation(key, workspace.metadata.annotations, facts)
 
 
 def workload_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
@@ -46,25 +34,36 @@ def workload_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
     for path in ("inference", "tuning"):
         before, after = getattr(old, path), getattr(new, path)
         if (before is None) != (after is None):
-            yield FieldError(path, messages.WORKLOAD_KEPT)
+            yield FieldError(path, messages.PRESENCE_KEPT)
 
 
 def annotations_changed(old: Workspace, new: Workspace, facts: Facts) -> Errors:
-    """W-U6, W-U7, and the runtime's value."""
+    """W-U6, W-U7; and the others, which upstream lets pass on update (W-C4 to W-C6)."""
     before, after = old.metadata.annotations, new.metadata.annotations
-    if before.get(labels.NODE_CLASS_NAME_ANNOTATION) != after.get(
-        labels.NODE_CLASS_NAME_ANNOTATION
-    ):
-        yield from _node_class(after, facts)
-    if before.get(labels.RUNTIME_ANNOTATION) != after.get(labels.RUNTIME_ANNOTATION):
-        yield from _choice(after, labels.RUNTIME_ANNOTATION, labels.RUNTIMES)
+    for key in _JUDGED:
+        if before.get(key) != after.get(key):
+            yield from _annotation(key, after, facts)
     streaming = labels.MODEL_STREAMING_ANNOTATION
     if facts.gate("ModelStreaming") and before.get(streaming) != after.get(streaming):
-        yield FieldError(
-            _path(streaming),
-            f'cannot be changed from "{before.get(streaming, "")}" to'
-            f' "{after.get(streaming, "")}" after creation; create another Workspace instead',
-        )
+        yield FieldError(_path(streaming), messages.KEPT)
+
+
+_CHOICES = {
+    labels.PERFORMANCE_MODE_ANNOTATION: labels.PERFORMANCE_MODES,
+    labels.USE_LOCAL_WEIGHTS_ANNOTATION: ("true", "false"),
+    labels.RUNTIME_ANNOTATION: labels.RUNTIMES,
+    labels.DISTRIBUTED_EXECUTOR_ANNOTATION: labels.DISTRIBUTED_EXECUTORS,
+}
+_JUDGED = (labels.NODE_IMAGE_FAMILY_ANNOTATION, *_CHOICES, labels.NODE_CLASS_NAME_ANNOTATION)
+
+
+def _annotation(key: str, given: dict[str, str], facts: Facts) -> Errors:
+    if key == labels.NODE_IMAGE_FAMILY_ANNOTATION:
+        yield from _image_family(given)
+    elif key == labels.NODE_CLASS_NAME_ANNOTATION:
+        yield from _node_class(given, facts)
+    else:
+        yield from _choice(given, key, _CHOICES[key])
 
 
 def _path(annotation: str) -> str:

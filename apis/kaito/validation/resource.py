@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from apis.errors import Errors, FieldError, did_you_mean, one_of
-from apis.kaito import messages
+from apis.errors import Errors, FieldError, did_you_mean
+from apis.kaito import grammar, messages
 from apis.kaito.v1beta1 import labels
 from apis.kaito.v1beta1.workspace import LabelSelector, Partition, ResourceSpec, Workspace
 from apis.kaito.validation.facts import Facts
+from apis.karpenter.v1.labels import INSTANCE_TYPE_LABEL
 
 _PATH = "resource"
 _INSTANCE_TYPE = "resource.instanceType"
 _SELECTOR = "resource.labelSelector"
 _PARTITION = "resource.partition"
-
-_MIG_FORMAT = re.compile(r"(\d+)g\.([\d.]+)gb")
-_MIG_SIZES = {
-    "1": (5, 6, 10, 12, 18, 20, 23, 24, 35, 45),
-    "2": (10, 12, 20, 24, 35, 45),
-    "3": (20, 40, 47, 48, 71, 90),
-    "4": (20, 24, 40, 47, 48, 71, 90),
-    "7": (40, 80, 94, 96, 141, 180),
-}
-MIG_PROFILES = frozenset(f"{n}g.{size}gb" for n, sizes in _MIG_SIZES.items() for size in sizes)
 
 
 def instance_type(workspace: Workspace, facts: Facts) -> Errors:
@@ -45,17 +35,14 @@ def instance_type(workspace: Workspace, facts: Facts) -> Errors:
 
 
 def selector(workspace: Workspace, _: Facts) -> Errors:
-    """W-C9, W-C10."""
-    if workspace.resource is None or workspace.inference is None:
+    """W-C9, W-C10. Upstream asks it of inference alone, and ignores it for tuning."""
+    if workspace.resource is None:
         return
     given = workspace.resource.label_selector
     yield from _not_plain(given)
-    if given.match_labels and labels.RESERVED_SELECTOR_KEYS.issuperset(given.match_labels):
-        yield FieldError(
-            f"{_SELECTOR}.matchLabels",
-            f"has only reserved keys ({', '.join(sorted(given.match_labels))}), which are not"
-            " looked at; add a label of your own",
-        )
+    keys = {*given.match_labels, *(each.key for each in given.match_expressions)}
+    if keys and labels.RESERVED_SELECTOR_KEYS.issuperset(keys):
+        yield FieldError(_SELECTOR, messages.SELECTOR_RESERVED)
 
 
 def partition(workspace: Workspace, facts: Facts) -> Errors:
@@ -70,29 +57,34 @@ def partition(workspace: Workspace, facts: Facts) -> Errors:
             _PARTITION,
             f"needs nodes of one's own (node provisioner byo), not {facts.node_provisioner}",
         )
-    elif given.mode == "mig":
-        yield from _mig(given, workspace, facts)
-    elif given.mode == "accelerator":
-        yield from _accelerator(given, facts)
-    else:
-        yield FieldError(f"{_PARTITION}.mode", f'"{given.mode}" is not {one_of(_MODES)}')
+        return
+    gate = _GATES.get(given.mode, "")
+    if gate and not facts.gate(gate):
+        yield FieldError(f"{_PARTITION}.mode", f'mode "{given.mode}" needs the feature gate {gate}')
+    yield from _partition_shape(given)
+    yield from _slice(given, workspace, facts)
 
 
 def own_nodes(workspace: Workspace, facts: Facts) -> Errors:
-    """W-C14: the nodes brought along say what they have, and are alike."""
+    """W-C14: the nodes brought along say what they have, by labels of their GPUs or by a type that
+    the catalogue knows, and are alike."""
     inference = workspace.inference
     if not facts.byo or facts.nodes is None or workspace.resource is None:
         return
     if inference is None or inference.preset is None or workspace.resource.partition is not None:
         return
     if not facts.nodes:
-        wanted = workspace.resource.label_selector.match_labels
+        wanted = workspace.resource.label_selector.pairs
+        if workspace.resource.preferred_nodes and not wanted:
+            yield FieldError(f"{_PATH}.preferredNodes", "none of these nodes exists")
+            return
         yield FieldError(
             f"{_SELECTOR}.matchLabels", f"no node has the labels {wanted}; label one, or change it"
         )
         return
     for node in facts.nodes:
-        yield from _gpu_labels(node)
+        if facts.instance_type(node.get(INSTANCE_TYPE_LABEL, "")) is None:
+            yield from _gpu_labels(node)
     if len({tuple(node.get(key) for key in _GPU_LABELS) for node in facts.nodes}) > 1:
         yield FieldError(
             f"{_SELECTOR}.matchLabels",
@@ -103,15 +95,17 @@ def own_nodes(workspace: Workspace, facts: Facts) -> Errors:
 def count_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
     """W-U2."""
     if old.resource and new.resource and old.resource.count != new.resource.count:
-        yield FieldError(f"{_PATH}.count", messages.COUNT_KEPT)
+        yield FieldError(f"{_PATH}.count", messages.KEPT)
 
 
 def partition_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
     """W-U3."""
     before = old.resource.partition if old.resource else None
     after = new.resource.partition if new.resource else None
-    if before != after:
-        yield FieldError(_PARTITION, messages.PARTITION_KEPT)
+    if (before is None) != (after is None):
+        yield FieldError(_PARTITION, messages.PRESENCE_KEPT)
+    elif before != after:
+        yield FieldError(_PARTITION, messages.KEPT)
 
 
 def instance_type_kept(old: Workspace, new: Workspace, facts: Facts) -> Errors:
@@ -125,11 +119,7 @@ def instance_type_kept(old: Workspace, new: Workspace, facts: Facts) -> Errors:
     elif not after:
         yield FieldError(_INSTANCE_TYPE, _needed(facts))
     elif before:
-        yield FieldError(
-            _INSTANCE_TYPE,
-            f'cannot be changed from "{before}" to "{after}" after creation; create another'
-            " Workspace instead",
-        )
+        yield FieldError(_INSTANCE_TYPE, messages.KEPT)
 
 
 def selector_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
@@ -139,13 +129,12 @@ def selector_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
     before, after = old.resource.label_selector, new.resource.label_selector
     if before == after:
         return
-    unreadable = list(_not_plain(after))
-    yield from unreadable
-    if not unreadable and _pairs(before) != _pairs(after):
-        yield FieldError(_SELECTOR, messages.SELECTOR_KEPT)
+    yield from _not_plain(after)
+    if before.pairs != after.pairs:
+        yield FieldError(_SELECTOR, messages.KEPT)
 
 
-_MODES = ("mig", "accelerator")
+_GATES = {"mig": "enableMIG", "accelerator": "enableAccelerator"}
 _GPU_LABELS = (labels.GPU_PRODUCT_LABEL, labels.GPU_COUNT_LABEL, labels.GPU_MEMORY_LABEL)
 
 
@@ -179,56 +168,37 @@ def _known_type(given: str, facts: Facts) -> Errors:
 def _not_plain(given: LabelSelector) -> Errors:
     for at, each in enumerate(given.match_expressions):
         if each.operator != "In" or len(each.values) != 1:
-            yield FieldError(
-                f"{_SELECTOR}.matchExpressions[{at}]",
-                f'operator "{each.operator}" with {len(each.values)} values cannot be turned into'
-                " a label; use In with one value, or matchLabels",
-            )
+            yield FieldError(f"{_SELECTOR}.matchExpressions[{at}]", messages.SELECTOR_PLAIN)
 
 
-def _pairs(given: LabelSelector) -> dict[str, str]:
-    expressed = {
-        each.key: each.values[0]
-        for each in given.match_expressions
-        if each.operator == "In" and len(each.values) == 1
-    }
-    return {**given.match_labels, **expressed}
+def _partition_shape(given: Partition) -> Errors:
+    if given.mode == "mig":
+        if given.count is not None:
+            yield FieldError(f"{_PARTITION}.count", messages.MIG_COUNT)
+        if given.profile not in grammar.MIG_PROFILES:
+            yield FieldError(f"{_PARTITION}.profile", messages.MIG_PROFILE)
+    elif given.mode == "accelerator":
+        if given.profile:
+            yield FieldError(f"{_PARTITION}.profile", messages.ACCELERATOR_PROFILE)
+        if given.count is None:
+            yield FieldError(f"{_PARTITION}.count", messages.ACCELERATOR_COUNT)
 
 
-def _mig(given: Partition, workspace: Workspace, facts: Facts) -> Errors:
-    if not facts.gate("enableMIG"):
-        yield FieldError(f"{_PARTITION}.mode", 'mode "mig" needs the feature gate enableMIG')
-    if given.count is not None:
-        yield FieldError(f"{_PARTITION}.count", 'must not be set with mode "mig"')
-    format_ = _MIG_FORMAT.fullmatch(given.profile)
-    if format_ is None or given.profile not in MIG_PROFILES:
-        hint = did_you_mean(given.profile, MIG_PROFILES)
-        yield FieldError(
-            f"{_PARTITION}.profile",
-            f'"{given.profile}" is no MIG profile, as "1g.10gb"{hint}',
-        )
-        return
+def _slice(given: Partition, workspace: Workspace, facts: Facts) -> Errors:
+    """Whether the weights go into the slice; unless the check is bypassed."""
     preset = workspace.inference.preset if workspace.inference else None
-    weights = facts.weights_gib(preset.name) if preset else None
-    slice_gib = int(float(format_.group(2)))
-    bypassed = labels.BYPASS_RESOURCE_CHECKS_ANNOTATION in workspace.metadata.annotations
-    if preset and weights is not None and weights > slice_gib and not bypassed:
+    if given.mode != "mig" or given.profile not in grammar.MIG_PROFILES or preset is None:
+        return
+    if labels.BYPASS_RESOURCE_CHECKS_ANNOTATION in workspace.metadata.annotations:
+        return
+    slice_gib = int(given.profile.partition(".")[2].removesuffix("gb"))
+    weights = facts.weights_gib(preset.name)
+    if weights is not None and weights > slice_gib:
         yield FieldError(
             f"{_PARTITION}.profile",
             f'"{given.profile}" has {slice_gib} GiB, but the weights of preset "{preset.name}" take'
             f" {weights:.1f} GiB; choose a larger profile or a smaller model",
         )
-
-
-def _accelerator(given: Partition, facts: Facts) -> Errors:
-    if not facts.gate("enableAccelerator"):
-        yield FieldError(
-            f"{_PARTITION}.mode", 'mode "accelerator" needs the feature gate enableAccelerator'
-        )
-    if given.profile:
-        yield FieldError(f"{_PARTITION}.profile", 'must not be set with mode "accelerator"')
-    if given.count is None:
-        yield FieldError(f"{_PARTITION}.count", 'must be set with mode "accelerator"')
 
 
 def _gpu_labels(node: Mapping[str, str]) -> Errors:

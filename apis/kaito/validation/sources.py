@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from urllib.parse import urlsplit
+
+from apis.errors import Errors, FieldError
+from apis.kaito import grammar, messages
 
 _INTERNAL = frozenset(
     {"localhost", "metadata.google.internal", "metadata.google", "instance-data.ec2.internal"}
 )
-
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_HOST = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
-_IMAGE = re.compile(
-    rf"(?:{_HOST}(?:\.{_HOST})*(?::[0-9]+)?/)?"
-    rf"{_COMPONENT}(?:/{_COMPONENT})*"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
-    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"
-)
-MAX_IMAGE_NAME = 255
 
 
 def url_refusal(url: str) -> str:
@@ -43,10 +35,15 @@ def url_refusal(url: str) -> str:
     return ""
 
 
-def image_refusal(image: str) -> str:
-    """Why this is no image reference, or nothing (Docker's grammar)."""
-    if not _IMAGE.fullmatch(image):
-        return "is no image reference, as registry.example.com/name:tag in lower case"
-    if len(image) > MAX_IMAGE_NAME:
-        return f"has {len(image)} characters, more than {MAX_IMAGE_NAME}"
-    return ""
+def image_errors(path: str, image: str) -> Errors:
+    """What is wrong with an image reference; nothing where none is given."""
+    if image and not grammar.is_(grammar.IMAGE, image):
+        yield FieldError(path, messages.IMAGE)
+    if len(image) > grammar.MAX_IMAGE:
+        yield FieldError(path, messages.IMAGE_LENGTH)
+
+
+def hugging_face_errors(path: str, repository: str) -> Errors:
+    """What is wrong with a repository of Hugging Face; nothing where none is given."""
+    if repository and not grammar.is_(grammar.HUGGING_FACE, repository):
+        yield FieldError(path, messages.HUGGING_FACE)

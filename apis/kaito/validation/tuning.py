@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from apis import container
-from apis.errors import Errors, FieldError, did_you_mean, one_of
-from apis.kaito import messages
-from apis.kaito.v1beta1.workspace import DataDestination, DataSource, TuningSpec, Workspace
+from apis.errors import Errors, FieldError, did_you_mean
+from apis.kaito import grammar, messages
+from apis.kaito.v1beta1.workspace import TuningSpec, Workspace
 from apis.kaito.validation.facts import Facts
-from apis.kaito.validation.inference import preset_name
-from apis.kaito.validation.sources import image_refusal, url_refusal
+from apis.kaito.validation.inference import kept_preset, preset_image, preset_name
+from apis.kaito.validation.sources import hugging_face_errors, image_errors, url_refusal
 
-METHODS = ("lora", "qlora")
 SECTIONS = (
     "ModelConfig",
     "QuantizationConfig",
@@ -34,14 +32,12 @@ def resources(workspace: Workspace, _: Facts) -> Errors:
         return
     resource = workspace.resource
     if resource is None:
-        yield FieldError("resource", "must be set: tuning needs a node")
+        yield FieldError("resource", messages.TUNING_NODE)
         return
-    if resource.count > 1:
-        yield FieldError(
-            "resource.count", f"{resource.count} nodes cannot tune one model; only 1 can"
-        )
+    if resource.count != 1:
+        yield FieldError("resource.count", messages.TUNING_ONE_NODE)
     if resource.partition is not None:
-        yield FieldError("resource.partition", "cannot be used for tuning; leave it out")
+        yield FieldError("resource.partition", messages.TUNING_WHOLE)
 
 
 def preset(workspace: Workspace, facts: Facts) -> Errors:
@@ -49,18 +45,16 @@ def preset(workspace: Workspace, facts: Facts) -> Errors:
     if workspace.tuning is None:
         return
     if workspace.tuning.preset is None:
-        yield FieldError("tuning.preset", "must be set: it names the model to tune")
+        yield FieldError("tuning.preset", messages.TUNING_PRESET)
     else:
         yield from preset_name("tuning.preset.name", workspace.tuning.preset.name, facts)
+        yield from preset_image("tuning.preset", workspace.tuning.preset)
 
 
 def method(workspace: Workspace, _: Facts) -> Errors:
     """W-C27."""
-    if workspace.tuning is not None and workspace.tuning.method.lower() not in METHODS:
-        given = workspace.tuning.method
-        yield FieldError(
-            "tuning.method", f'"{given}" is not {one_of(METHODS)}{did_you_mean(given, METHODS)}'
-        )
+    if workspace.tuning is not None and workspace.tuning.method.lower() not in grammar.METHODS:
+        yield FieldError("tuning.method", messages.TUNING_METHOD)
 
 
 def config(workspace: Workspace, facts: Facts) -> Errors:
@@ -89,15 +83,12 @@ def source(workspace: Workspace, _: Facts) -> Errors:
     if workspace.tuning is None:
         return
     given = workspace.tuning.input
-    yield from _exactly_one(
-        "tuning.input",
-        {
-            "urls": bool(given.urls),
-            "volumeSource": given.volume_source is not None,
-            "image": bool(given.image),
-        },
-    )
-    yield from _image("tuning.input.image", given)
+    if given.hugging_face:
+        yield FieldError("tuning.input.huggingFace", messages.TUNING_HUGGING_FACE)
+    elif [bool(given.urls), given.volume_source is not None, bool(given.image)].count(True) != 1:
+        yield FieldError("tuning.input", messages.TUNING_INPUT)
+    yield from image_errors("tuning.input.image", given.image)
+    yield from hugging_face_errors("tuning.input.huggingFace", given.hugging_face)
     for at, url in enumerate(given.urls):
         refusal = url_refusal(url)
         if refusal:
@@ -109,64 +100,48 @@ def destination(workspace: Workspace, _: Facts) -> Errors:
     if workspace.tuning is None:
         return
     given = workspace.tuning.output
-    yield from _exactly_one(
-        "tuning.output",
-        {"volumeSource": given.volume_source is not None, "image": bool(given.image)},
-    )
+    if (given.volume_source is not None) == bool(given.image):
+        yield FieldError("tuning.output", messages.TUNING_OUTPUT)
     if given.image and not given.image_push_secret:
-        yield FieldError(
-            "tuning.output.imagePushSecret", "must be set with image: name the Secret to push with"
-        )
-    yield from _image("tuning.output.image", given)
+        yield FieldError("tuning.output.imagePushSecret", messages.PUSH_SECRET)
+    yield from image_errors("tuning.output.image", given.image)
 
 
 def preset_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
     """W-U11."""
-    if old.tuning and new.tuning and old.tuning.preset != new.tuning.preset:
-        yield FieldError("tuning.preset", messages.PRESET_KEPT)
+    if old.tuning and new.tuning:
+        yield from kept_preset("tuning.preset", old.tuning.preset, new.tuning.preset)
+        if old.tuning.preset and not new.tuning.preset:
+            yield FieldError("tuning.preset", messages.TUNING_PRESET)
 
 
-def method_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
+def method_kept(old: Workspace, new: Workspace, facts: Facts) -> Errors:
     """W-U11."""
     if old.tuning is None or new.tuning is None:
         return
     before, after = old.tuning.method, new.tuning.method
-    if before.lower() != after.lower():
-        yield FieldError(
-            "tuning.method",
-            f'cannot be changed from "{before}" to "{after}" after creation; create another'
-            " Workspace instead",
-        )
+    if before != after:
+        yield from method(new, facts)
+    if before and after and before.lower() != after.lower():
+        yield FieldError("tuning.method", messages.KEPT)
 
 
-def data_changed(old: Workspace, new: Workspace, _: Facts) -> Errors:
+def data_changed(old: Workspace, new: Workspace, facts: Facts) -> Errors:
     """W-U11. The data may be another; its name may not, for volumes are named so."""
     if old.tuning is None or new.tuning is None:
         return
     if old.tuning.input.name != new.tuning.input.name:
-        yield FieldError(
-            "tuning.input.name",
-            f'cannot be changed from "{old.tuning.input.name}" to "{new.tuning.input.name}" after'
-            " creation",
-        )
+        yield FieldError("tuning.input.name", messages.KEPT)
     if old.tuning.input != new.tuning.input:
-        yield from _image("tuning.input.image", new.tuning.input)
+        yield from source(new, facts)
     if old.tuning.output != new.tuning.output:
-        yield from _image("tuning.output.image", new.tuning.output)
+        yield from destination(new, facts)
 
 
-def _exactly_one(path: str, given: Mapping[str, bool]) -> Errors:
-    chosen = [name for name, is_set in given.items() if is_set]
-    if len(chosen) != 1:
-        names = ", ".join(given)
-        which = f"{' and '.join(chosen)} are" if chosen else "none is"
-        yield FieldError(path, f"exactly one of {names} must be set, but {which}")
-
-
-def _image(path: str, given: DataSource | DataDestination) -> Errors:
-    refusal = image_refusal(given.image) if given.image else ""
-    if refusal:
-        yield FieldError(path, f'"{given.image}" {refusal}')
+def config_changed(old: Workspace, new: Workspace, facts: Facts) -> Errors:
+    """W-C28, of the ConfigMap that is named now."""
+    if old.tuning and new.tuning and old.tuning.config != new.tuning.config:
+        yield from config(new, facts)
 
 
 def _config_problems(text: str, tuning: TuningSpec) -> list[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from apis.gpu import GPU
-from apis.kaito import admission, messages, schema
+from apis.kaito import admission, messages
 from apis.kaito.defaults import default
 from apis.kaito.validation import Facts
+from apis.kaito.validation.facts import Layout
 from kube.reviews import AdmissionRequest
 
 FACTS = Facts(
@@ -52,7 +54,7 @@ def test_a_refusal_names_every_field() -> None:
     assert not answer.allowed
     assert answer.message.splitlines() == [
         'resource.instanceType: "big" is no instance type of cloud "azure"',
-        "inference.preset: exactly one of preset and template must be set, but neither is",
+        f"inference.preset: {messages.ONE_SOURCE}",
     ]
 
 
@@ -85,11 +87,6 @@ def test_a_refusal_names_every_field() -> None:
             {"apiVersion": "kaito.sh/v1"},
             '"kaito.sh/v1" is none of kaito.sh/v1alpha1, kaito.sh/v1beta1',
             id="version",
-        ),
-        pytest.param(
-            {"apiVersion": "kaito.sh/v1alpha1", "resource": {"labelSelector": {}, "partition": {}}},
-            "resource.partition: unknown field",
-            id="v1alpha1 has no partition",
         ),
     ],
 )
@@ -130,7 +127,7 @@ def test_what_is_invalid_can_still_be_reported_on_and_removed(asked: AdmissionRe
 def test_an_update_is_judged_by_what_changed() -> None:
     new = workspace(inference={"preset": {"name": "o/other"}})
     answer = admission.validate(request(new, workspace()), FACTS)
-    assert answer.message == f"inference.preset: {messages.PRESET_KEPT}"
+    assert answer.message == f"inference.preset: {messages.KEPT}"
 
 
 def test_the_early_form_is_lifted() -> None:
@@ -184,15 +181,31 @@ def test_v1alpha1_has_an_instance_type_always() -> None:
     assert default(given) == given
 
 
-def test_crd_and_webhook_use_the_same_words() -> None:
-    cel = [
-        rule["message"]
-        for part in (schema.WORKSPACE, schema.INFERENCE, schema.COUNT, schema.PARTITION)
-        for rule in part["x-kubernetes-validations"]
-    ]
-    assert messages.ONE_WORKLOAD in cel
-    assert messages.ONE_SOURCE in cel
-    assert messages.COUNT_KEPT in cel
-    neither = workspace()
-    del neither["inference"]
-    assert messages.ONE_WORKLOAD in admission.validate(request(neither), FACTS).message
+def test_nodes_of_ones_own_have_no_instance_type_in_v1alpha1_either() -> None:
+    old = workspace(apiVersion="kaito.sh/v1alpha1", resource={"labelSelector": {}})
+    assert admission.mutate(request(old), byo=True).patch == ()
+    assert admission.mutate(request(old)).patch != ()
+
+
+LAID_OUT = replace(FACTS, layout=lambda *_: Layout(2, "the preset is laid out on 2 nodes"))
+
+
+def test_a_count_without_effect_is_warned_of_once() -> None:
+    said = "resource.count: 1 is not looked at: the preset is laid out on 2 nodes, and so many are"
+    answer = admission.validate(request(workspace()), LAID_OUT)
+    assert answer.allowed
+    assert [each.startswith(said) for each in answer.warnings] == [True]
+    assert admission.validate(request(workspace(), workspace()), LAID_OUT).warnings == ()
+
+
+def test_what_is_refused_is_not_remarked_on() -> None:
+    broken = workspace(inference={})
+    assert admission.validate(request(broken), LAID_OUT).warnings == ()
+
+
+def test_a_reserved_key_among_others_is_warned_of() -> None:
+    """W-C10: upstream drops it without a word."""
+    wanted = {"matchLabels": {"kaito.sh/workspace": "a", "apps": "b"}}
+    given = workspace(resource={"instanceType": "Standard_X", "labelSelector": wanted})
+    (said,) = admission.validate(request(given), FACTS).warnings
+    assert said.startswith("resource.labelSelector: kaito.sh/workspace is not looked at")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from apis.kaito.validation.sources import image_refusal, url_refusal
+from apis.kaito.validation.sources import image_errors, url_refusal
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_urls_that_reach_inside_or_nowhere(url: str) -> None:
     ],
 )
 def test_image_references(image: str) -> None:
-    assert image_refusal(image) == ""
+    assert list(image_errors("image", image)) == []
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_image_references(image: str) -> None:
     ["Ubuntu", "a/B", "a b", "a:", "a:-x", "a@sha256:12", "/a", "a//b", "https://a/b", "a" * 300],
 )
 def test_no_image_references(image: str) -> None:
-    assert image_refusal(image)
+    assert list(image_errors("image", image))

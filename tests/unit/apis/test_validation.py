@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from apis.gpu import GPU
+from apis.kaito import messages
 from apis.kaito.v1beta1.workspace import Workspace
 from apis.kaito.validation import Facts, describe, validate_create, validate_update
 
@@ -161,7 +162,7 @@ def update(old: Mapping[str, Any], new: Mapping[str, Any], facts: Facts = FACTS)
         ),
         pytest.param(
             annotated("bypass-resource-checks", ""),
-            replace(FACTS, fits=lambda _: "no room"),
+            replace(FACTS, fits=lambda *_: "no room"),
             id="W-C16 bypassed",
         ),
         pytest.param(served("inference.config", "good"), FACTS, id="W-C23 good config"),
@@ -172,6 +173,21 @@ def update(old: Mapping[str, Any], new: Mapping[str, Any], facts: Facts = FACTS)
             served("inference.config", "any"), replace(FACTS, config_map=None), id="W-C23 no look"
         ),
         pytest.param(served("inference.adapters", [adapter()]), FACTS, id="W-C22 adapter"),
+        pytest.param(
+            served("inference.adapters", [{**adapter(), "strength": "0.5"}]),
+            FACTS,
+            id="W-C20 strength",
+        ),
+        pytest.param(
+            annotated("model-streaming", "disabled"),
+            replace(FACTS, feature_gates={"ModelStreaming": True}, cloud="aws"),
+            id="W-C24 opted out",
+        ),
+        pytest.param(
+            served(),
+            replace(FACTS, feature_gates={"ModelStreaming": True}, csi_driver=lambda _: True),
+            id="W-C24 driver",
+        ),
         pytest.param(tuned(), FACTS, id="tuning"),
         pytest.param(tuned("tuning.method", "QLoRA"), FACTS, id="W-C27 any case"),
         pytest.param(
@@ -198,14 +214,14 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
     ("manifest", "facts", "said"),
     [
         pytest.param(
-            served("metadata.name", "Ws.1"), FACTS, 'metadata.name: "Ws.1" must be', id="W-C1"
+            served("metadata.name", "Ws.1"), FACTS, f"metadata.name: {messages.NAME}", id="W-C1"
         ),
         pytest.param(
             served("metadata.name", "a" * 64), FACTS, "at most 63 characters", id="W-C1 long"
         ),
-        pytest.param(served(without="inference"), FACTS, "but neither is", id="W-C2 neither"),
+        pytest.param(served(without="inference"), FACTS, messages.ONE_WORKLOAD, id="W-C2 neither"),
         pytest.param(
-            served("tuning", tuned()["tuning"]), FACTS, "inference: exactly one", id="W-C2 both"
+            served("tuning", tuned()["tuning"]), FACTS, messages.ONE_WORKLOAD, id="W-C2 both"
         ),
         pytest.param(
             served(without="resource.instanceType"),
@@ -243,8 +259,7 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
         pytest.param(
             annotated("runtime", "lamacpp"),
             FACTS,
-            '"lamacpp" is not one of "vllm" or "transformers" or "llamacpp"; did you mean'
-            ' "llamacpp"?',
+            'did you mean "llamacpp"?',
             id="unknown runtime",
         ),
         pytest.param(
@@ -269,13 +284,13 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
                 {"matchExpressions": [{"key": "a", "operator": "Exists"}]},
             ),
             FACTS,
-            "resource.labelSelector.matchExpressions[0]: operator",
+            f"resource.labelSelector.matchExpressions[0]: {messages.SELECTOR_PLAIN}",
             id="W-C9",
         ),
         pytest.param(
             served("resource.labelSelector.matchLabels", {"kaito.sh/workspace": "x"}),
             FACTS,
-            "resource.labelSelector.matchLabels: has only reserved keys (kaito.sh/workspace)",
+            f"resource.labelSelector: {messages.SELECTOR_RESERVED}",
             id="W-C10",
         ),
         pytest.param(
@@ -293,13 +308,13 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
         pytest.param(
             byo("resource.partition", {"mode": "mig", "profile": "1g.10gb+me"}),
             BYO,
-            '"1g.10gb+me" is no MIG profile',
+            f"resource.partition.profile: {messages.MIG_PROFILE}",
             id="W-C12 suffix",
         ),
         pytest.param(
             byo("resource.partition", {"mode": "mig", "profile": "5g.40gb"}),
             BYO,
-            "is no MIG profile",
+            f"resource.partition.profile: {messages.MIG_PROFILE}",
             id="W-C12 unknown",
         ),
         pytest.param(
@@ -357,21 +372,25 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
         ),
         pytest.param(
             served(),
-            replace(FACTS, fits=lambda _: "needs 27 GiB of 24 GiB"),
+            replace(FACTS, fits=lambda *_: "needs 27 GiB of 24 GiB"),
             "resource.instanceType: needs 27 GiB of 24 GiB (annotation kaito.sh/bypass",
             id="W-C16 W-C17",
         ),
         pytest.param(
+            served("inference.config", "good"),
+            replace(FACTS, fits=lambda _, config: "with it" if config is CONFIG else None),
+            "resource.instanceType: with it",
+            id="W-C16 with the ConfigMap",
+        ),
+        pytest.param(
             byo(),
-            replace(BYO, fits=lambda _: "too large"),
+            replace(BYO, fits=lambda *_: "too large"),
             "resource.labelSelector: too large",
             id="W-C16 byo",
         ),
+        pytest.param(served("inference", {}), FACTS, messages.ONE_SOURCE, id="W-C18 neither"),
         pytest.param(
-            served("inference", {}), FACTS, "exactly one of preset and template", id="W-C18 neither"
-        ),
-        pytest.param(
-            served("inference.template", {"spec": {}}), FACTS, "but both are", id="W-C18 both"
+            served("inference.template", {"spec": {}}), FACTS, messages.ONE_SOURCE, id="W-C18 both"
         ),
         pytest.param(
             annotated("runtime", "transformers"),
@@ -390,12 +409,6 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
             id="W-C20 gate off",
         ),
         pytest.param(
-            served("inference.adapters", [{**adapter(), "strength": "0.5"}]),
-            FACTS,
-            'inference.adapters[0].strength: "0.5" cannot be honoured by runtime "vllm"',
-            id="W-C20 strength",
-        ),
-        pytest.param(
             changed(annotated("runtime", "llamacpp"), "inference.adapters", [adapter()]),
             FACTS,
             'inference.adapters: runtime "llamacpp" serves no adapters',
@@ -410,13 +423,31 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
         pytest.param(
             served("inference.adapters", [adapter(name=f"a{n}") for n in range(11)]),
             FACTS,
-            "inference.adapters: 11 are more than 10",
+            f"inference.adapters: {messages.MANY_ADAPTERS}",
             id="W-C22 many",
+        ),
+        pytest.param(
+            served(),
+            replace(FACTS, feature_gates={"ModelStreaming": True}, cloud="aws"),
+            'cannot be streamed from blobs on cloud "aws"',
+            id="W-C24 cloud",
+        ),
+        pytest.param(
+            served(),
+            replace(FACTS, feature_gates={"ModelStreaming": True}, csi_driver=lambda _: False),
+            "the CSIDriver blob.csi.azure.com is not installed",
+            id="W-C24 driver",
+        ),
+        pytest.param(
+            served("inference.preset.accessMode", "private"),
+            FACTS,
+            f"inference.preset.presetOptions.image: {messages.PRIVATE_IMAGE}",
+            id="a private preset without its image",
         ),
         pytest.param(
             served("inference.adapters", [adapter(), adapter()]),
             FACTS,
-            'inference.adapters: 2 of them have the name "a"',
+            f"inference.adapters: {messages.ADAPTER_NAMES}",
             id="W-C22 twice",
         ),
         pytest.param(
@@ -454,9 +485,9 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
         ),
         pytest.param(
             served("inference.config", "c"),
-            config("vllm: {max-model-len: auto}"),
-            'vllm.max-model-len "auto" is no positive integer',
-            id="W-C23 auto",
+            config("vllm: {max-model-len: many}"),
+            "max-model-len",
+            id="W-C23 no number",
         ),
         pytest.param(
             served("inference.config", "c"),
@@ -464,9 +495,7 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
             "20000 exceeds the 16384 tokens",
             id="W-C23 too long",
         ),
-        pytest.param(
-            tuned("resource.count", 2), FACTS, "resource.count: 2 nodes cannot", id="W-C25 count"
-        ),
+        pytest.param(tuned("resource.count", 2), FACTS, messages.TUNING_ONE_NODE, id="W-C25 count"),
         pytest.param(
             tuned(without="resource"), FACTS, "resource: must be set", id="W-C25 upstream panics"
         ),
@@ -476,7 +505,7 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
         pytest.param(
             tuned("tuning.method", "qlor"),
             FACTS,
-            '"qlor" is not "lora" or "qlora"; did you mean "qlora"?',
+            f"tuning.method: {messages.TUNING_METHOD}",
             id="W-C27",
         ),
         pytest.param(
@@ -486,10 +515,10 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
             tuned("tuning.config", "good"), FACTS, "no key training_config.yaml", id="W-C28 key"
         ),
         pytest.param(
-            tuned("tuning.input", {"name": "d"}), FACTS, "but none is", id="W-C29 nothing"
+            tuned("tuning.input", {"name": "d"}), FACTS, messages.TUNING_INPUT, id="W-C29 nothing"
         ),
         pytest.param(
-            tuned("tuning.input.image", "a/b:1"), FACTS, "urls and image are", id="W-C29 two"
+            tuned("tuning.input.image", "a/b:1"), FACTS, messages.TUNING_INPUT, id="W-C29 two"
         ),
         pytest.param(
             tuned("tuning.input", {"image": "A/B"}), FACTS, "no image reference", id="W-C29 image"
@@ -506,9 +535,7 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
             "tuning.output.imagePushSecret: must be set with image",
             id="W-C30 secret",
         ),
-        pytest.param(
-            tuned("tuning.output", {}), FACTS, "exactly one of volumeSource, image", id="W-C30"
-        ),
+        pytest.param(tuned("tuning.output", {}), FACTS, messages.TUNING_OUTPUT, id="W-C30"),
         pytest.param(
             tuned(without="tuning.preset"), FACTS, "tuning.preset: must be set", id="W-C31 missing"
         ),
@@ -556,13 +583,17 @@ def test_tuning_config_is_refused(section: str, method: str, said: str) -> None:
     ("given", "said"),
     [
         pytest.param({"source": None}, "source: must be set", id="no source"),
-        pytest.param(adapter(name=""), 'source.name: "" must be a DNS-1123', id="no name"),
-        pytest.param(adapter(name="A_b"), "DNS-1123 subdomain", id="bad name"),
-        pytest.param(adapter(image=""), "but neither is", id="nothing"),
-        pytest.param(adapter(volumeSource={"emptyDir": {}}), "but both are", id="both"),
+        pytest.param(adapter(name=""), messages.ADAPTER_NAME, id="no name"),
+        pytest.param(adapter(name="A_b"), messages.ADAPTER_NAME, id="bad name"),
+        pytest.param(adapter(image=""), messages.ADAPTER_ONE, id="nothing"),
+        pytest.param(adapter(volumeSource={"emptyDir": {}}), messages.ADAPTER_ONE, id="both"),
+        pytest.param(adapter(huggingFace="o/m"), messages.ADAPTER_ONE, id="image and Hugging Face"),
+        pytest.param(
+            adapter(image="", huggingFace="o/m@main"), messages.HUGGING_FACE, id="no commit"
+        ),
         pytest.param(adapter(urls=["https://e.com"]), "cannot come from urls", id="urls"),
-        pytest.param({**adapter(), "strength": "2"}, 'no number from "0" to "1"', id="strength"),
-        pytest.param({**adapter(), "strength": "x"}, "no number", id="strength text"),
+        pytest.param({**adapter(), "strength": "2"}, messages.STRENGTH, id="strength"),
+        pytest.param({**adapter(), "strength": "x"}, messages.STRENGTH, id="strength text"),
     ],
 )
 def test_adapters_are_judged_on_creation_and_on_change(given: dict[str, Any], said: str) -> None:
@@ -585,7 +616,7 @@ def test_adapters_are_judged_on_creation_and_on_change(given: dict[str, Any], sa
             served(),
             served("resource.instanceType", "local-cpu-2"),
             FACTS,
-            'cannot be changed from "Standard_NC24ads_A100_v4" to "local-cpu-2"',
+            f"resource.instanceType: {messages.KEPT}",
             id="W-U4",
         ),
         pytest.param(
@@ -606,7 +637,7 @@ def test_adapters_are_judged_on_creation_and_on_change(given: dict[str, Any], sa
                 {"matchExpressions": [{"key": "apps", "operator": "Exists"}]},
             ),
             FACTS,
-            "matchExpressions[0]: operator",
+            messages.SELECTOR_PLAIN,
             id="W-U5 not a map",
         ),
         pytest.param(
@@ -654,7 +685,39 @@ def test_adapters_are_judged_on_creation_and_on_change(given: dict[str, Any], sa
             id="W-U11 image",
         ),
         pytest.param(
-            served(), annotated("runtime", "tgi"), FACTS, "kaito.sh/runtime]", id="runtime changed"
+            served(),
+            served("inference.config", "missing"),
+            FACTS,
+            "inference.config: there is no ConfigMap",
+            id="W-C23 on update",
+        ),
+        pytest.param(
+            tuned(),
+            tuned("tuning.config", "missing"),
+            FACTS,
+            "tuning.config: there is no ConfigMap",
+            id="W-C28 on update",
+        ),
+        pytest.param(
+            served(),
+            annotated("performance-mode", "fast"),
+            FACTS,
+            "not one of",
+            id="W-C5 on update",
+        ),
+        pytest.param(
+            served(),
+            annotated("runtime", "transformers"),
+            replace(FACTS, runtime_refusal=lambda preset, engine: f"{preset} not by {engine}"),
+            "inference.preset.name: phi-4 not by transformers",
+            id="W-C20 on update",
+        ),
+        pytest.param(
+            served(),
+            annotated("runtime", "ollama"),
+            FACTS,
+            "kaito.sh/runtime]",
+            id="runtime changed",
         ),
     ],
 )
@@ -684,8 +747,19 @@ EXPRESSED = {"matchExpressions": [{"key": "apps", "operator": "In", "values": ["
             id="W-U9 content",
         ),
         pytest.param(tuned(), tuned("tuning.method", "QLORA"), FACTS, id="W-U11 case"),
-        pytest.param(tuned(), tuned("tuning.config", "new"), FACTS, id="W-U11 config"),
-        pytest.param(served(), served("inference.config", "missing"), FACTS, id="config"),
+        pytest.param(
+            served("inference.config", "missing"),
+            served("inference.config", "missing"),
+            FACTS,
+            id="a ConfigMap that is gone since",
+        ),
+        pytest.param(served(), served("inference.config", "good"), FACTS, id="W-C23 another"),
+        pytest.param(
+            served(),
+            served("inference.adapters", [adapter(image="", huggingFace=f"o/m@{'0' * 40}")]),
+            FACTS,
+            id="W-U10 Hugging Face",
+        ),
     ],
 )
 def test_accepted_on_update(old: dict[str, Any], new: dict[str, Any], facts: Facts) -> None:

@@ -1,0 +1,47 @@
+"""The forms that names and references take: for CEL (RE2) and Python alike, unanchored."""
+
+from __future__ import annotations
+
+import re
+
+DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+MAX_SUBDOMAIN = 253
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
+IMAGE = (
+    rf"(?:{_HOST}(?:\.{_HOST})*(?::[0-9]+)?/)?"
+    rf"{_COMPONENT}(?:/{_COMPONENT})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"
+)
+"""An image reference in Docker's grammar."""
+MAX_IMAGE = 255
+
+HUGGING_FACE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9._-]{1,96}(@[0-9a-f]{40})?"
+"""owner/repo, or owner/repo@commit."""
+
+UNSIGNED_NUMBER = r"[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?"
+
+_MIG_SIZES = {
+    "1": (5, 6, 10, 12, 18, 20, 23, 24, 35, 45),
+    "2": (10, 12, 20, 24, 35, 45),
+    "3": (20, 40, 47, 48, 71, 90),
+    "4": (20, 24, 40, 47, 48, 71, 90),
+    "7": (40, 80, 94, 96, 141, 180),
+}
+MIG_PROFILES = tuple(f"{n}g.{size}gb" for n, sizes in _MIG_SIZES.items() for size in sizes)
+
+MAX_ADAPTERS = 10
+METHODS = ("lora", "qlora")
+
+
+def is_subdomain(text: str) -> bool:
+    """Whether it can name an object of most kinds: a DNS-1123 subdomain."""
+    return len(text) <= MAX_SUBDOMAIN and is_(DNS_SUBDOMAIN, text)
+
+
+def is_(form: str, text: str) -> bool:
+    """Whether the whole text has the form."""
+    return re.fullmatch(form, text) is not None

@@ -1,0 +1,115 @@
+"""What a Workspace says of itself (`status` of kaito.sh/v1beta1)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, WithJsonSchema
+
+from apis.kaito import schema
+from apis.model import ApiModel, ConditionField, Schema
+
+
+class Metric(ApiModel):
+    """One figure that was measured."""
+
+    description: str
+    value: str
+    unit: str = ""
+    config: dict[str, str] = Field(default_factory=dict)
+
+
+class Performance(ApiModel):
+    """What the benchmark found."""
+
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+
+
+class Progress(ApiModel):
+    """What the Workspace waits for, in the words of a person who is asked why it is not ready."""
+
+    stage: str
+    """Where it is on its way: Validating, WaitingForQuota … Ready."""
+    reason: str = ""
+    """The cloud's, the scheduler's or the kubelet's own word."""
+    message: str = ""
+    """One line: what is waited for, and what was said about it."""
+    since: Annotated[str, Schema({"format": "date-time"})] = ""
+    """When this stage began."""
+    usual: str = ""
+    """How long the stage usually takes, as 3m."""
+    next_step: str = ""
+    """What the user can do; empty where waiting is all."""
+
+
+class Serving(ApiModel):
+    """How the model is served: what was decided from model and machine."""
+
+    model: str = ""
+    """As owner/model of Hugging Face, or the preset's name."""
+    revision: str = ""
+    """The commit, or the digest, that the weights come from."""
+    engine: str = ""
+    """vllm, transformers, llamacpp, tgi; empty for a pod template."""
+    max_model_len: Annotated[int, Schema({"format": "int32"})] = 0
+    """Tokens that a request can be certain of; 0 where the engine decides."""
+    parallelism: str = ""
+    """As tensor 2, pipeline 1, data 1."""
+    weights: str = ""
+    """Where the weights come from."""
+
+
+class AdapterStatus(ApiModel):
+    """An adapter, and whether it is served."""
+
+    name: str
+    state: str
+    """Pending, Loading, Ready, Failed or Removing."""
+    message: str = ""
+
+
+class Rollout(ApiModel):
+    """What the last edit meant for what runs."""
+
+    effect: str
+    """None, Hot (applied to running pods), RollPods or ReplaceNodes."""
+    phase: str = ""
+    """Surging, Replacing, Stuck, or Complete."""
+    message: str = ""
+
+
+class ForeignEdit(ApiModel):
+    """Fields of a child that somebody else owns, and that are therefore left as they are."""
+
+    object: str
+    """As StatefulSet/name."""
+    manager: str
+    """The field manager, as kubectl-edit."""
+    fields: tuple[str, ...] = ()
+    """Paths, as spec.template.spec.containers[name=falcon].args."""
+
+
+class WorkspaceStatus(ApiModel):
+    """What became of it."""
+
+    worker_nodes: tuple[str, ...] = ()
+    """The nodes that run the workload."""
+    state: str = ""
+    """Pending, Ready or NotReady; tuning: Pending, Running, Succeeded or Failed."""
+    conditions: tuple[Annotated[ConditionField, WithJsonSchema(schema.CONDITION)], ...] = ()
+    target_node_count: Annotated[int, Schema({"format": "int32"})] = 0
+    """How many nodes were found to be needed."""
+    performance: Performance | None = None
+    """What the benchmark found."""
+    progress: Progress | None = None
+    """Why it is not ready, or since when it is."""
+    endpoint: str = ""
+    """Where the model answers inside the cluster."""
+    serving: Serving | None = None
+    """How the model is served."""
+    adapters: tuple[AdapterStatus, ...] = ()
+    """The adapters that were asked for, or are still served."""
+    rollout: Rollout | None = None
+    """What the last edit meant for what runs."""
+    foreign_edits: tuple[ForeignEdit, ...] = ()
+    """What others have edited in the children; it stays until they take it back."""

@@ -1,0 +1,46 @@
+"""What is accepted, but does not do what it says: told as a warning, never silently."""
+
+from __future__ import annotations
+
+from apis.errors import Errors, FieldError
+from apis.kaito.v1beta1 import labels
+from apis.kaito.v1beta1.workspace import Workspace
+from apis.kaito.validation import inference
+from apis.kaito.validation.facts import Facts
+
+
+def reserved_keys(workspace: Workspace, _: Facts) -> Errors:
+    """W-C10, where some keys are reserved and others are not."""
+    if workspace.resource is None:
+        return
+    wanted = workspace.resource.label_selector.pairs
+    reserved = sorted(labels.RESERVED_SELECTOR_KEYS.intersection(wanted))
+    if reserved and len(reserved) < len(wanted):
+        yield FieldError(
+            "resource.labelSelector",
+            f"{', '.join(reserved)} is not looked at: that is how the controller marks whose a"
+            " node is; leave it out",
+        )
+
+
+def count(workspace: Workspace, facts: Facts) -> Errors:
+    """Upstream leaves `count` aside for presets on vLLM without a word."""
+    layout = facts.layout(workspace, facts.config_of(workspace))
+    if layout is None or workspace.resource is None or workspace.resource.count == layout.nodes:
+        return
+    made = "are needed" if facts.byo else "are made"
+    yield FieldError(
+        "resource.count",
+        f"{workspace.resource.count} is not looked at: {layout.why}, and so many {made}",
+    )
+
+
+def runtime(workspace: Workspace, facts: Facts) -> Errors:
+    """A manifest that names an engine without an image applies all the same: it is KAITO's. Nothing
+    is paid for meanwhile, as the controller says so in the status."""
+    preset = workspace.inference.preset if workspace.inference else None
+    if preset is None or facts.unreleased is None:
+        return
+    engine = inference.runtime_of(workspace, facts)
+    if why := facts.unreleased(engine, preset.preset_options.image):
+        yield FieldError(f"metadata.annotations[{labels.RUNTIME_ANNOTATION}]", why)
