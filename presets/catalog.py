@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from presets import architectures
 from presets.model import DTYPE_BYTES, GIB, Model, kv_bytes, size_in_bytes
 
 DISK_HEADROOM_GIB = 80
@@ -113,6 +114,7 @@ def _model(entry: Mapping[str, Any]) -> Model:
     if "hf_id" in fields:
         fields.setdefault("name", str(fields["hf_id"]).rsplit("/", 1)[-1].casefold())
     derive_kv = "kv_bytes_per_token" not in fields
+    fields.setdefault("lora", architectures.supports_lora(str(fields.get("architecture", ""))))
     model = msgspec.convert({"kv_bytes_per_token": 0, **fields}, Model, strict=True)
     size_in_bytes(model.upstream.weights)
     if derive_kv:

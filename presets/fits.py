@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Engine = Literal["vllm", "llamacpp"]
+Engine = Literal["vllm", "transformers", "llamacpp", "tgi"]
 
 DEFAULT_CONTEXT = 2048
 """Tokens that a deployment is sized for where nobody asked for more (upstream's number)."""

@@ -14,7 +14,9 @@ Runtime = Literal["vllm", "transformers", "llamacpp"]
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2, "fp8": 1}
 
 
-class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Upstream(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """What KAITO's own catalogue says where it differs from what is loaded and kept."""
 
     weights: str = ""
@@ -23,7 +25,9 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """All layers, two bytes a value."""
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Model(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """A preset. Sizes are bytes; an architecture number that is not known is 0.
 
     The strings that go to vLLM (parsers, formats, `vllm_options`) are spelled as its flags
@@ -50,6 +54,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     dtype: str = "bfloat16"
     quantization: str = ""
     gguf_file: str | None = None
+    """In the repository; of a model in several files the first."""
     gguf_bytes: int = 0
 
     max_model_len: int = 2048
@@ -85,6 +90,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     deep_gemm: bool = False
     cuda_toolkit: bool = False
     lora: bool = True
+    """Whether the engine loads adapters for this architecture."""
     runtimes: tuple[Runtime, ...] = ("vllm",)
     tuning: bool = False
     vllm_options: dict[str, str] = {}

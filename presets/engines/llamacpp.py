@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 
 from presets.engines.options import Options
+from presets.engines.profile import EngineProfile
 from presets.fits import DoesNotFitError, Fit
 from presets.model import Model
-
-__all__ = ["Options", "argv", "environment"]
 
 
 def argv(model: Model, fit: Fit, options: Options) -> list[str]:
     """Arguments after `python -m serving.llamacpp`; DoesNotFitError without a GGUF file."""
-    if not model.gguf_file:
-        raise DoesNotFitError(
-            f"{model.name} has no GGUF file that llama.cpp could load: use the vllm runtime"
-        )
+    if why := _cannot_serve(model):
+        raise DoesNotFitError(f"{model.name} {why}")
     directory = options.weights_dir or options.download_dir
     arguments = [
         f"--model={directory}/{model.gguf_file}",
@@ -25,11 +22,13 @@ def argv(model: Model, fit: Fit, options: Options) -> list[str]:
     ]
     if context := options.max_model_len or fit.max_model_len:
         arguments.append(f"--ctx-size={context}")
-    if fit.cpu:
+    if fit.cpu and not fit.gpus_per_node:
         # Whole cores: a thread beyond the share is throttled and holds up all the others.
         arguments.append(f"--threads={max(1, math.floor(fit.cpu))}")
     if fit.gpus_per_node:
-        arguments.append(f"--n-gpu-layers={model.layers + 1}")
+        # One more than the layers: the output layer counts.
+        arguments.append(f"--n-gpu-layers={model.layers + 1 if model.layers else -1}")
+        arguments.append(f"--split-mode={'layer' if fit.gpus_per_node > 1 else 'none'}")
     if options.adapters_dir:
         arguments.append(f"--kaito-adapters-dir={options.adapters_dir}")
     if options.config_file:
@@ -40,3 +39,21 @@ def argv(model: Model, fit: Fit, options: Options) -> list[str]:
 def environment(model: Model, fit: Fit, options: Options) -> dict[str, str]:
     """llama.cpp takes everything by flag."""
     return {}
+
+
+def _cannot_serve(model: Model) -> str:
+    if model.gguf_file:
+        return ""
+    return "has no GGUF file that llama.cpp could load: use the vllm runtime"
+
+
+PROFILE = EngineProfile(
+    name="llamacpp",
+    command=("python", "-m", "serving.llamacpp"),
+    argv=argv,
+    environment=environment,
+    cpu=True,
+    formats=frozenset({"gguf"}),
+    termination_seconds=30,
+    cannot_serve=_cannot_serve,
+)

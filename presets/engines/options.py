@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from apis import container
+
+Executor = Literal["ray", "mp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,14 @@ class Options:
     """The user's `inference_config.yaml`, read by the image; its flags win over these."""
     adapters_dir: str = ""
     """Each directory in it is a LoRA adapter of that name."""
+    runtime_adapters: bool = False
+    """Whether adapters come and go while the server runs; vLLM alone."""
+    adapters: tuple[str, ...] = ()
+    """Their names, for engines that must be told."""
+    engine_options: Mapping[str, object] = field(default_factory=dict)
+    """The engine's section of `inference_config.yaml`, where the image does not read it itself."""
+    distributed_executor: Executor = "ray"
+    """What joins the nodes of one model: Ray, or vLLM's own launcher."""
     chat_template_dir: str = "/workspace/chat_templates"
     load_format: str = ""
     """`runai_streamer` where the image has it; empty is the model's own."""

@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 
 from presets.engines.options import Options
+from presets.engines.profile import HTTP, EngineProfile, Port
 from presets.fits import Fit
 from presets.model import Model
 
-__all__ = ["Options", "argv", "environment"]
-
 CUDA_HOME = "/opt/kaito/cuda/129"
+KV_EVENTS_PORT = 5557
+MASTER_PORT = 29501
+"""Where the ranks of vLLM's own launcher meet."""
+
+_STREAMER = "runai_streamer"
 
 
 def argv(model: Model, fit: Fit, options: Options) -> list[str]:
@@ -24,9 +28,9 @@ def argv(model: Model, fit: Fit, options: Options) -> list[str]:
         "port": str(options.port),
         "max-model-len": str(options.max_model_len or fit.max_model_len or "auto"),
         "dtype": fit.dtype,
-        **_source(model, options),
+        **_source(model, fit, options),
         **_memory(model, fit),
-        **_parallelism(model, fit),
+        **_parallelism(model, fit, options),
         **_dialogue(model, options),
         **model.vllm_options,
     }
@@ -55,7 +59,7 @@ def environment(model: Model, fit: Fit, options: Options) -> dict[str, str]:
     return found
 
 
-def _source(model: Model, options: Options) -> dict[str, str]:
+def _source(model: Model, fit: Fit, options: Options) -> dict[str, str]:
     flags = {"model": options.weights_dir or model.hf_id}
     if not options.weights_dir:
         flags["download-dir"] = options.download_dir
@@ -65,6 +69,8 @@ def _source(model: Model, options: Options) -> dict[str, str]:
             flags["code-revision"] = model.revision
     if load_format := options.load_format or model.load_format:
         flags["load-format"] = load_format
+        if load_format == _STREAMER and fit.tensor_parallel > 1:
+            flags["model-loader-extra-config"] = '{"distributed":true}'
     if model.config_format:
         flags["config-format"] = model.config_format
     if model.tokenizer_mode:
@@ -86,14 +92,17 @@ def _memory(model: Model, fit: Fit) -> dict[str, str]:
     return flags
 
 
-def _parallelism(model: Model, fit: Fit) -> dict[str, str]:
+def _parallelism(model: Model, fit: Fit, options: Options) -> dict[str, str]:
     flags = {"tensor-parallel-size": str(fit.tensor_parallel)}
     if fit.pipeline_parallel > 1:
         flags["pipeline-parallel-size"] = str(fit.pipeline_parallel)
     if fit.data_parallel > 1:
         flags["data-parallel-size"] = str(fit.data_parallel)
     if fit.nodes > 1:
-        flags["distributed-executor-backend"] = "ray"
+        flags["distributed-executor-backend"] = options.distributed_executor
+        if options.distributed_executor == "mp":
+            # Rank and address come from the pod itself.
+            flags |= {"nnodes": str(fit.nodes), "master-port": str(MASTER_PORT)}
     if model.expert_parallel and fit.tensor_parallel * fit.data_parallel > 1:
         flags["enable-expert-parallel"] = ""
     return flags
@@ -117,8 +126,23 @@ def _ours(model: Model, options: Options) -> dict[str, str]:
     if options.adapters_dir and model.lora:
         flags["enable-lora"] = ""
         flags["kaito-adapters-dir"] = options.adapters_dir
+        if options.runtime_adapters:
+            flags["kaito-runtime-adapters"] = ""
     if options.config_file:
         flags["kaito-config-file"] = options.config_file
     if options.disable_rate_limit:
         flags["kaito-disable-rate-limit"] = ""
     return flags
+
+
+PROFILE = EngineProfile(
+    name="vllm",
+    command=("python", "-m", "serving.vllm"),
+    argv=argv,
+    environment=environment,
+    ports=(HTTP, Port("kv-events", KV_EVENTS_PORT)),
+    cpu=True,
+    multi_node=True,
+    adapters="running",
+    strength=True,
+)

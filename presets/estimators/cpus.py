@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from presets.estimators import adapters
 from presets.fits import DEFAULT_CONTEXT, DoesNotFitError, Engine, Fit
 from presets.model import GIB, Model, kv_bytes
 
@@ -20,6 +21,7 @@ NODE_RESERVE_SHARE = 0.05
 """What kubelet, its reserves and the agents of every node leave to nobody."""
 NODE_RESERVE_CPUS = 0.5
 
+_GPU_ONLY = ("tgi", "transformers")
 _VLLM_BASE_GIB = 2.0
 _LLAMACPP_BASE_GIB = 0.3
 _MICRO_BATCH = 512
@@ -48,6 +50,10 @@ def fit(
     engine: Engine | None,
 ) -> Fit:
     """One node serves alone; engines cannot cut a model over the RAM of several."""
+    if engine in _GPU_ONLY:
+        raise DoesNotFitError(
+            f"{engine} runs on GPUs alone: use an instance type with GPUs, or the vllm runtime"
+        )
     chosen: Engine = engine or ("llamacpp" if model.gguf_file else "vllm")
     served = context or min(model.max_model_len, CPU_CONTEXT)
     budget = memory_gib * (1 - NODE_RESERVE_SHARE) - NODE_RESERVE_GIB if memory_gib else math.inf
@@ -108,7 +114,7 @@ def _vllm(model: Model, context: int) -> _Need:
         engine="vllm",
         weights=model.parameter_count * 4 * _WEIGHT_EXPANSION / GIB,
         kv_cache=max(KV_CACHE_GIB, math.ceil(cache)),
-        base=_VLLM_BASE_GIB,
+        base=_VLLM_BASE_GIB + adapters.room_gib(model, value_bytes=4),
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from apis.gpu import GPU
-from presets.estimators import cpus as cpu_nodes
+from presets.estimators import adapters
+from presets.estimators.layouts import ONE_NODE, Layout, layouts, of_engine
 from presets.fits import DEFAULT_CONTEXT, DoesNotFitError, Engine, Fit
+from presets.loading import BITSANDBYTES
 from presets.model import DTYPE_BYTES, GIB, Model, kv_bytes
 
 SHARE = 0.92
@@ -38,26 +39,14 @@ _REPORTED_SHARE_MIG = 0.93
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node of a type; `memory_gib` and `cpus` are 0 where they are not known."""
+    """One node of a type; `memory_gib` and `cpus` are 0 where they are not known. `share` is what
+    the engine may take of the memory that a GPU reports."""
 
     gpu: GPU
     memory_gib: float = 0.0
     cpus: float = 0.0
     mig_profile: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """One way to lay a model on so many nodes; `pipeline` counts the stages over all of them."""
-
-    nodes: int
-    tensor: int
-    pipeline: int
-    data: int
-
-    @property
-    def gpus_per_node(self) -> int:
-        return self.tensor * self.pipeline * self.data // self.nodes
+    share: float = SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,70 +73,44 @@ def reported_gib(gpu: GPU, mig_profile: str = "") -> float:
 
 
 def fit(
-    model: Model, node: Node, context: int | None, *, nodes: int | None, engine: Engine | None
+    model: Model,
+    node: Node,
+    context: int | None,
+    *,
+    nodes: int | None,
+    engine: Engine | None = None,
 ) -> Fit:
     """The fewest nodes that hold the model and a request of `context` tokens."""
-    if engine == "llamacpp":
-        alone = cpu_nodes.fit(
-            model, node.memory_gib, node.cpus, context, nodes=nodes, engine=engine
-        )
-        return replace(alone, gpus_per_node=1)
     gpu = node.gpu
-    budget = SHARE * reported_gib(gpu, node.mig_profile)
+    budget = node.share * reported_gib(gpu, node.mig_profile)
     if budget <= 0:
         raise DoesNotFitError(
             f"the memory of {gpu.model or 'the GPU'} is not known: name a known instance type, "
             "or label the nodes with nvidia.com/gpu.memory"
         )
     wanted = context or min(DEFAULT_CONTEXT, model.max_model_len)
-    for count in _node_counts(model, node, nodes):
+    for count in _node_counts(model, node, nodes, engine):
         candidates = [
             layout
-            for layout in layouts(model, gpu.count, count)
+            for layout in of_engine(engine, layouts(model, gpu.count, count))
             if need(model, layout, wanted).total <= budget
         ]
         if candidates:
             chosen = _preferred(model, candidates, gpu.memory_gib)
             served = context or _longest(model, chosen, budget)
-            return _fit(model, node, chosen, served, budget)
-    raise _does_not_fit(model, node, wanted, budget, nodes)
-
-
-def layouts(model: Model, gpus: int, nodes: int) -> Iterator[Layout]:
-    """All ways to lay the model on nodes of so many GPUs that an engine accepts."""
-    for tensor in tensor_sizes(model, gpus):
-        for stages in range(1, gpus // tensor + 1):
-            pipeline = stages * nodes
-            if model.layers and pipeline > model.layers:
-                continue
-            data = gpus // (tensor * stages) if nodes == 1 else 1
-            yield Layout(nodes, tensor, pipeline, data)
-
-
-def tensor_sizes(model: Model, gpus: int) -> list[int]:
-    """Numbers of slices that heads and KV heads can be cut into; vLLM refuses all others.
-
-    KV heads are either dealt out evenly or copied evenly. Where the heads are not known, powers
-    of two are safe.
-    """
-    return [size for size in range(1, gpus + 1) if _divides(model, size)]
-
-
-def _divides(model: Model, size: int) -> bool:
-    power_of_two = size & (size - 1) == 0
-    heads = model.heads % size == 0 if model.heads else power_of_two
-    if model.latent_attention or not model.kv_heads:
-        return heads
-    return heads and (model.kv_heads % size == 0 or size % model.kv_heads == 0)
+            return replace(_fit(model, node, chosen, served, budget), engine=engine or "vllm")
+    raise _does_not_fit(model, node, wanted, budget, nodes, engine)
 
 
 def need(model: Model, layout: Layout, context: int) -> Need:
     """What each GPU of the layout holds with one request of so many tokens."""
     stage = _fullest_stage(model.layers, layout.pipeline)
     weights = model.weights_bytes * WEIGHT_EXPANSION / layout.tensor * stage / GIB
+    # Over several nodes vLLM takes adapters only when it starts, and sets nothing aside.
+    room = adapters.room_gib(model, tensor=layout.tensor) * stage if layout.nodes == 1 else 0.0
     return Need(
         weights=weights,
-        overhead=BASE_OVERHEAD_GIB + WEIGHT_OVERHEAD * weights,
+        overhead=BASE_OVERHEAD_GIB + WEIGHT_OVERHEAD * weights + room,
         kv_cache=cache_bytes(model, context) * _cache_share(model, layout) / GIB,
     )
 
@@ -181,8 +144,10 @@ def _cache_share(model: Model, layout: Layout) -> float:
     return stage / dealt
 
 
-def _node_counts(model: Model, node: Node, nodes: int | None) -> range:
-    if node.mig_profile:
+def _node_counts(
+    model: Model, node: Node, nodes: int | None, engine: Engine | None = None
+) -> range:
+    if node.mig_profile or engine in ONE_NODE:
         return range(1, 2)
     if nodes is not None:
         return range(nodes, nodes + 1)
@@ -228,7 +193,7 @@ def _fit(model: Model, node: Node, layout: Layout, context: int, budget: float) 
         tensor_parallel=layout.tensor,
         pipeline_parallel=layout.pipeline,
         data_parallel=layout.data,
-        gpu_memory_utilization=SHARE,
+        gpu_memory_utilization=node.share,
         max_model_len=context,
         memory_gib=_host_memory_gib(node, gpus),
         cpu=_host_cpus(node, gpus),
@@ -250,7 +215,7 @@ def _host_cpus(node: Node, gpus: int) -> float:
 
 def _dtype(model: Model, gpu: GPU) -> str:
     """GPUs before compute capability 8.0 have no bfloat16."""
-    if model.quantization:
+    if model.quantization not in ("", BITSANDBYTES):
         return "auto"
     major = gpu.compute_capability.partition(".")[0]
     old = major.isdigit() and 0 < int(major) < 8
@@ -258,11 +223,16 @@ def _dtype(model: Model, gpu: GPU) -> str:
 
 
 def _does_not_fit(
-    model: Model, node: Node, context: int, budget: float, nodes: int | None
+    model: Model,
+    node: Node,
+    context: int,
+    budget: float,
+    nodes: int | None,
+    engine: Engine | None = None,
 ) -> DoesNotFitError:
-    counts = _node_counts(model, node, nodes)
+    counts = _node_counts(model, node, nodes, engine)
     best = min(
-        layouts(model, node.gpu.count, counts[-1]),
+        of_engine(engine, layouts(model, node.gpu.count, counts[-1])),
         key=lambda each: need(model, each, context).total,
         default=None,
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, get_args
 
 import pytest
 from preset_models import A10, A100, A100_X2, A100_X4, H200_X8, NO_GPU, a_llama
 
+from apis import engineoptions
 from apis.gpu import GPU
 from presets import catalog, estimate
-from presets.engines import llamacpp, vllm
+from presets.engines import llamacpp, registry, tgi, transformers, vllm
 from presets.engines.options import Options
 from presets.estimate import DoesNotFitError, Fit
+from presets.fits import Engine
 from presets.model import Model
 
 PLAIN = Options()
@@ -134,8 +137,17 @@ def test_vllm_flags_that_stay_out(preset: str, absent: str) -> None:
         ),
         pytest.param(
             Options(adapters_dir="/mnt/adapter"),
-            {"enable-lora": "", "kaito-adapters-dir": "/mnt/adapter"},
+            {
+                "enable-lora": "",
+                "kaito-adapters-dir": "/mnt/adapter",
+                "kaito-runtime-adapters": None,
+            },
             id="adapters",
+        ),
+        pytest.param(
+            Options(adapters_dir="/mnt/adapter", runtime_adapters=True),
+            {"enable-lora": "", "kaito-runtime-adapters": ""},
+            id="adapters at run time",
         ),
         pytest.param(
             Options(performance_mode="throughput"), {"performance-mode": "throughput"}, id="mode"
@@ -248,12 +260,169 @@ def test_llamacpp_threads(cpus: float, threads: str | None) -> None:
     assert flags_of(llamacpp.argv(model, fit, PLAIN)).get("threads") == threads
 
 
-def test_llamacpp_on_a_gpu_moves_all_layers_there() -> None:
-    model, fit = planned("gemma-3-270m", A10, engine="llamacpp", memory_gib=12, cpus=4)
-    assert flags_of(llamacpp.argv(model, fit, PLAIN))["n-gpu-layers"] == "19"
+@pytest.mark.parametrize(
+    ("gpu", "split"), [pytest.param(A10, "none", id="one"), pytest.param(A100_X4, "layer", id="4")]
+)
+def test_llamacpp_on_gpus_moves_all_layers_there(gpu: GPU, split: str) -> None:
+    model, fit = planned("gemma-3-270m", gpu, engine="llamacpp", memory_gib=12, cpus=4)
+    flags = flags_of(llamacpp.argv(model, fit, PLAIN))
+    assert (flags["n-gpu-layers"], flags["split-mode"]) == ("19", split)
+    assert "threads" not in flags
 
 
 def test_llamacpp_needs_a_gguf_file() -> None:
     model, fit = planned("phi-4", A100)
     with pytest.raises(DoesNotFitError, match="phi-4 has no GGUF file"):
         llamacpp.argv(model, fit, PLAIN)
+
+
+def test_nodes_are_joined_by_vllm_itself_where_that_is_asked_for() -> None:
+    flags = vllm_flags("llama-3.3-70b-instruct", A100_X2, Options(distributed_executor="mp"))
+    joined = {"distributed-executor-backend": "mp", "nnodes": "2", "master-port": "29501"}
+    assert {name: flags.get(name) for name in joined} == joined
+
+
+def test_one_node_is_joined_with_nobody() -> None:
+    flags = vllm_flags("phi-4", A100, Options(distributed_executor="mp"))
+    assert not {"nnodes", "distributed-executor-backend"} & {*flags}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "given"),
+    [pytest.param(A100, None, id="one GPU"), pytest.param(A100_X2, '{"distributed":true}', id="2")],
+)
+def test_slices_of_one_model_are_streamed_together(gpu: GPU, given: str | None) -> None:
+    model, fit = planned("phi-4", gpu)
+    if gpu is A100_X2:
+        fit = dataclasses.replace(fit, tensor_parallel=2, data_parallel=1)
+    flags = flags_of(vllm.argv(model, fit, Options(load_format="runai_streamer")))
+    assert flags.get("model-loader-extra-config") == given
+
+
+def test_tgi_as_its_launcher_wants_it() -> None:
+    model, fit = planned("llama-3.1-8b-instruct", A100_X4, engine="tgi", max_model_len=8192)
+    assert (fit.engine, fit.nodes, fit.data_parallel, fit.pipeline_parallel) == ("tgi", 1, 1, 1)
+    options = Options(
+        weights_dir="/workspace/weights/snapshots/main",
+        adapters_dir="/mnt/adapter",
+        adapters=("legal", "style"),
+    )
+    assert tgi.argv(model, fit, options) == [
+        "--model-id=/workspace/weights/snapshots/main",
+        "--port=5000",
+        "--hostname=0.0.0.0",
+        f"--num-shard={fit.tensor_parallel}",
+        "--cuda-memory-fraction=0.92",
+        "--usage-stats=off",
+        "--max-total-tokens=8192",
+        "--max-input-tokens=8191",
+        "--dtype=bfloat16",
+    ]
+    assert tgi.environment(model, fit, options) == {
+        "HOME": "/tmp",
+        "USER": "kaito",
+        "HF_HUB_OFFLINE": "1",
+        "LORA_ADAPTERS": "legal=/mnt/adapter/legal,style=/mnt/adapter/style",
+    }
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"),
+    [
+        pytest.param({}, {"dtype": "bfloat16", "max-batch-size": None}, id="none"),
+        pytest.param({"max-batch-size": 4}, {"max-batch-size": "4"}, id="another"),
+        pytest.param({"max-total-tokens": 99}, {"max-total-tokens": "99"}, id="instead of ours"),
+        pytest.param({"quantize": "eetq"}, {"quantize": "eetq", "dtype": None}, id="either"),
+        pytest.param({"json-output": True}, {"json-output": ""}, id="a switch"),
+        pytest.param({"json-output": False}, {"json-output": None}, id="a switch that is off"),
+    ],
+)
+def test_wishes_of_the_user_take_the_place_of_tgi_flags(
+    wishes: dict[str, object], expected: dict[str, str | None]
+) -> None:
+    model, fit = planned("phi-4", A100, engine="tgi")
+    flags = flags_of(tgi.argv(model, fit, Options(engine_options=wishes)))
+    assert {name: flags.get(name) for name in expected} == expected
+
+
+def test_transformers_as_kaitos_server_wants_it() -> None:
+    model, fit = planned("phi-4", A100_X2, engine="transformers")
+    assert (fit.engine, fit.nodes, fit.tensor_parallel) == ("transformers", 1, 1)
+    options = Options(
+        weights_dir="/workspace/weights/snapshots/main",
+        engine_options={"load-in-4bit": True, "torch-dtype": "float16", "attn": "sdpa", "x": False},
+    )
+    assert transformers.argv(model, fit, options) == [
+        "--pipeline=text-generation",
+        "--served_model_name=phi-4",
+        "--pretrained_model_name_or_path=/workspace/weights/snapshots/main",
+        "--torch_dtype=float16",
+        "--device_map=auto",
+        "--load_in_4bit",
+        "--attn",
+        "sdpa",
+    ]
+    assert transformers.environment(model, fit, options) == {"HF_HUB_OFFLINE": "1"}
+
+
+def test_transformers_from_the_hub() -> None:
+    flags = flags_of(transformers.argv(*planned("phi-4", A100, engine="transformers"), PLAIN))
+    assert flags["allow_remote_files"] == "True"
+    assert flags["cache_dir"] == "/workspace/weights"
+    assert len(flags["revision"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("preset", "engine", "why"),
+    [
+        pytest.param("phi-4", "transformers", None, id="on KAITO's list"),
+        pytest.param("phi-4-mini-instruct", "transformers", "not known to run", id="not on it"),
+        pytest.param("phi-4", "llamacpp", "has no GGUF file", id="no GGUF"),
+        pytest.param("gemma-3-270m", "llamacpp", None, id="GGUF"),
+        pytest.param("mistral-7b", "tgi", "format of mistral", id="mistral's format"),
+        pytest.param("gpt-oss-20b", "tgi", "mxfp4 weights", id="quantised as TGI does not know"),
+        pytest.param("phi-4", "tgi", None, id="TGI"),
+        pytest.param("mistral-7b", "vllm", None, id="vLLM takes all"),
+    ],
+)
+def test_what_an_engine_cannot_serve(preset: str, engine: str, why: str | None) -> None:
+    refusal = registry.refusal(catalog.load().get(preset), engine)
+    assert (why is None) == (refusal is None)
+    if why is not None and refusal is not None:
+        assert why in refusal
+        assert preset.startswith("mistral") or refusal.startswith(preset)
+
+
+def test_an_engine_without_an_image_needs_the_users() -> None:
+    why = registry.unreleased("transformers", "")
+    assert why is not None
+    assert why.startswith('runtime "transformers" has no image in this release: name one')
+    assert registry.unreleased("transformers", "registry.example/own:1") is None
+    assert registry.unreleased("vllm", "") is None
+
+
+@pytest.mark.parametrize("engine", ["tgi", "transformers"])
+def test_one_node_engines_do_not_spread(engine: Engine) -> None:
+    """vLLM would take two nodes for it."""
+    assert planned("llama-3.3-70b-instruct", A100_X2)[1].nodes == 2
+    with pytest.raises(DoesNotFitError, match="GiB on each"):
+        planned("llama-3.3-70b-instruct", A100_X2, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["tgi", "transformers"])
+def test_engines_that_need_a_gpu(engine: Engine) -> None:
+    with pytest.raises(DoesNotFitError, match=f"{engine} runs on GPUs alone"):
+        planned("gemma-3-270m", NO_GPU, engine=engine, memory_gib=12)
+
+
+def test_the_users_share_of_the_gpu_is_the_plans() -> None:
+    fit = planned("phi-4", A100, memory_share=0.6)[1]
+    assert fit.gpu_memory_utilization == 0.6
+    assert fit.gpu_memory_gib <= 0.6 * 80
+    with pytest.raises(DoesNotFitError):
+        planned("phi-4", A100, memory_share=0.2, nodes=1)
+
+
+def test_the_registry_has_every_engine_once() -> None:
+    assert {*registry.ENGINES} == {*get_args(Engine)} == {*engineoptions.ENGINES}
+    assert all(name == profile.name for name, profile in registry.ENGINES.items())

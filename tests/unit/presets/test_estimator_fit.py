@@ -23,7 +23,7 @@ from preset_models import (
 from apis.gpu import GPU
 from presets import catalog, estimate
 from presets.estimate import DoesNotFitError, Fit
-from presets.estimators import gpus
+from presets.estimators import gpus, layouts
 from presets.model import GIB, Model
 
 
@@ -105,12 +105,12 @@ def test_plan_and_flag_share_one_number() -> None:
 
 def test_an_exact_fit_takes_no_gpu_more() -> None:
     node = gpus.Node(A100)
-    layout = gpus.Layout(1, 1, 1, 1)
+    layout = layouts.Layout(1, 1, 1, 1)
     budget = gpus.SHARE * gpus.reported_gib(A100)
     model = a_llama(60)
     spare = budget - gpus.need(model, layout, 2048).total
     grown = replace_weights(model, 60 + spare / 1.02 / 1.05 - 1e-6)
-    assert gpus.fit(grown, node, None, nodes=None, engine=None).nodes == 1
+    assert gpus.fit(grown, node, None, nodes=None).nodes == 1
 
 
 def replace_weights(model: Model, gib: float) -> Model:
@@ -148,7 +148,7 @@ def test_what_one_request_keeps(fields: dict[str, Any], bytes_at_32768: int) -> 
 )
 def test_what_a_gpu_keeps_of_it(fields: dict[str, Any], tensor: int, share: float) -> None:
     model = a_llama(**fields)
-    need = gpus.need(model, gpus.Layout(1, tensor, 1, 1), 4096)
+    need = gpus.need(model, layouts.Layout(1, tensor, 1, 1), 4096)
     assert need.kv_cache == pytest.approx(gpus.cache_bytes(model, 4096) * share / GIB)
 
 
@@ -165,7 +165,7 @@ def test_what_a_gpu_keeps_of_it(fields: dict[str, Any], tensor: int, share: floa
     ],
 )
 def test_slices_that_vllm_accepts(fields: dict[str, int], sizes: list[int]) -> None:
-    assert gpus.tensor_sizes(a_llama(**fields), 8) == sizes
+    assert layouts.tensor_sizes(a_llama(**fields), 8) == sizes
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,12 @@ def test_pod_requests(memory: float, cpus: float, wanted: tuple[float, float]) -
     assert (fit.memory_gib, fit.cpu) == wanted
 
 
+def test_every_expert_is_loaded_whether_it_works_or_not() -> None:
+    layout = layouts.Layout(1, 4, 1, 1)
+    experts = a_llama(60, moe=True, active_parameters=3)
+    assert gpus.need(experts, layout, 0).weights == pytest.approx(60 * 1.02 / 4)
+
+
 def test_a_slice_holds_one_copy_alone() -> None:
     fit = fit_of("phi-4-mini-instruct", GPU(7, "NVIDIA A100", 20), mig_profile="2g.20gb")
     assert layout_of(fit) == (1, 1, 1, 1)
@@ -267,11 +273,37 @@ def test_unknown_gpu_memory_is_refused_with_what_to_do() -> None:
         fit_of("phi-4", GPU(1, "unknown", 0))
 
 
-def test_llamacpp_on_a_node_with_gpus_asks_for_one_and_for_ram() -> None:
-    fit = fit_of("gemma-3-270m", A10, memory_gib=12, cpus=4, engine="llamacpp")
-    assert fit.engine == "llamacpp"
-    assert fit.gpus_per_node == 1
-    assert 0 < fit.memory_gib < 2
+def test_llamacpp_deals_its_layers_out_over_all_gpus_of_a_node() -> None:
+    model = a_llama(66, gguf_file="m-Q4_K_M.gguf", gguf_bytes=40 * GIB, runtimes=("llamacpp",))
+    fit = estimate.fit(model, L4_X4, memory_gib=180, cpus=48)
+    assert (fit.engine, fit.nodes, fit.gpus_per_node) == ("llamacpp", 1, 4)
+    # A quarter of the file, the engine's GiB, and the cache of the whole context over four GPUs.
+    assert fit.max_model_len == 131072
+    assert fit.gpu_memory_gib == pytest.approx(10 + 1 + 4, abs=0.01)
+    assert (fit.memory_gib, fit.cpu) == (2, 5)
+
+
+def test_llamacpp_serves_the_context_that_is_left() -> None:
+    model = a_llama(15, gguf_file="m.gguf", gguf_bytes=15 * GIB)
+    fit = estimate.fit(model, A10, engine="llamacpp")
+    assert fit.max_model_len is not None
+    assert 2048 < fit.max_model_len < 131072
+    assert fit.max_model_len % 256 == 0
+    assert fit.gpu_memory_gib < gpus.SHARE * 22
+    with pytest.raises(DoesNotFitError, match=r"KV cache of 131072 tokens.*fewer bits"):
+        estimate.fit(model, A10, engine="llamacpp", max_model_len=131072)
+
+
+def test_gguf_weights_alone_choose_their_engine() -> None:
+    model = a_llama(4, gguf_file="m.gguf", gguf_bytes=4 * GIB, runtimes=("llamacpp",))
+    assert estimate.fit(model, A10).engine == "llamacpp"
+    with pytest.raises(DoesNotFitError, match="GGUF weights alone, which vllm does not load"):
+        estimate.fit(model, A10, engine="vllm")
+
+
+def test_llamacpp_on_a_gpu_needs_a_gguf_file() -> None:
+    with pytest.raises(DoesNotFitError, match="no GGUF file"):
+        estimate.fit(a_llama(), A10, engine="llamacpp")
 
 
 MODELS = st.sampled_from(list(catalog.load()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from presets import huggingface
@@ -69,6 +70,28 @@ def read(config: dict[str, Any], *files: File, hf_id: str = "org/Some-8B") -> Mo
              "kv_lora_rank": 512, "qk_rope_head_dim": 64, "n_routed_experts": 256,
              "quantization_config": {"quant_method": "fp8"}},
             641.30, 721, 70272, ("deepseek_v3", "deepseek_v31"), id="deepseek: latent",
+        ),
+        pytest.param(
+            "deepseek-ai/DeepSeek-V3",
+            {"architectures": ["DeepseekV3ForCausalLM"], "hidden_size": 7168,
+             "num_hidden_layers": 61, "num_attention_heads": 128, "num_key_value_heads": 128,
+             "kv_lora_rank": 512, "qk_rope_head_dim": 64, "n_routed_experts": 256,
+             "quantization_config": {"quant_method": "fp8"}},
+            641.30, 721, 70272, ("deepseek_v3", "deepseek_v3"), id="deepseek: the first of them",
+        ),
+        pytest.param(
+            "nvidia/Nemotron-Orchestrator-8B",
+            {"architectures": ["Qwen3ForCausalLM"], "hidden_size": 4096, "num_hidden_layers": 36,
+             "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+             "torch_dtype": "float32"},
+            30.51, 110, 147456, ("qwen3", "hermes"), id="stored in four bytes",
+        ),
+        pytest.param(
+            "Qwen/Qwen3-8B-AWQ",
+            {"architectures": ["Qwen3ForCausalLM"], "hidden_size": 4096, "num_hidden_layers": 36,
+             "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+             "quantization_config": {"quant_method": "awq", "bits": 4}},
+            5.68, 85, 147456, ("qwen3", "hermes"), id="four bits",
         ),
     ],
 )  # fmt: skip
@@ -257,3 +280,106 @@ def test_parsers(name: str, architecture: str, expected: tuple[str, str, str, st
     found = quirks(name, architecture)
     parsers = (found.reasoning_parser, found.tool_parser)
     assert (*parsers, found.tokenizer_mode, found.chat_template) == expected
+
+
+BLOCKS = {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
+
+
+@pytest.mark.parametrize(
+    ("config", "whole"),
+    [
+        pytest.param({"num_experts": 128, "moe_intermediate_size": 768, **BLOCKS}, True, id="768"),
+        pytest.param({"num_experts": 128, "moe_intermediate_size": 2048, **BLOCKS}, False,
+                     id="eight slices of two blocks"),
+        pytest.param({"num_experts": 128, "moe_intermediate_size": 768}, False, id="no blocks"),
+        pytest.param({"moe_intermediate_size": 768, **BLOCKS}, False, id="no experts"),
+    ],
+)  # fmt: skip
+def test_experts_whose_blocks_would_be_cut_are_dealt_out_whole(
+    config: dict[str, Any], whole: bool
+) -> None:
+    assert read({**LLAMA, **config}).expert_parallel is whole
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        pytest.param({"architectures": ["NobodysForCausalLM"]}, "does not serve", id="unknown"),
+        pytest.param({"architectures": ["XverseForCausalLM"]}, "no longer serves", id="removed"),
+        pytest.param({"quantization_config": {"quant_method": "bitsandbytes"}},
+                     "does not load bitsandbytes", id="format"),
+    ],
+)  # fmt: skip
+def test_what_vllm_does_not_serve_is_refused(config: dict[str, Any], words: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=f"org/Some-8B: vLLM .*{words}"):
+        read({**LLAMA, **config})
+
+
+def test_adapters_by_architecture() -> None:
+    assert read(LLAMA).lora
+    assert not read({**LLAMA, "architectures": ["FalconForCausalLM"]}).lora
+
+
+@pytest.mark.parametrize(
+    ("quantization", "told"),
+    [
+        pytest.param({"quant_method": "awq", "bits": 4}, "awq", id="AWQ"),
+        pytest.param({"quant_method": "gptq", "bits": 8}, "gptq", id="GPTQ"),
+        pytest.param({"quant_method": "fp8"}, "fp8", id="FP8"),
+        pytest.param({"quant_method": "compressed-tensors", "format": "int-quantized"},
+                     "int-quantized", id="INT8"),
+        pytest.param({"quant_method": "compressed-tensors", "format": "pack-quantized"},
+                     "pack-quantized", id="INT4"),
+        pytest.param({"quant_method": "compressed-tensors"}, "compressed-tensors", id="no layout"),
+    ],
+)  # fmt: skip
+def test_quantised_weights_have_the_size_of_their_files(
+    quantization: dict[str, Any], told: str
+) -> None:
+    config = {**LLAMA, "quantization_config": quantization, "torch_dtype": "float32"}
+    model = read(config, gib("model.safetensors", 5.5))
+    assert (model.quantization, model.weights_bytes) == (told, int(5.5 * GIB))
+
+
+def test_files_of_training_do_not_load() -> None:
+    files = (gib("pytorch_model.bin", 5), gib("optimizer.bin", 10), gib("training_args.bin", 0.1))
+    assert read(LLAMA, *files).weights_bytes == 5 * GIB
+
+
+def test_mistrals_format_in_a_folder_is_not_the_repositorys() -> None:
+    files = (gib("model.safetensors", 15), gib("original/consolidated.safetensors", 15))
+    assert read(LLAMA, *files).load_format == ""
+
+
+GGUF = (gib("m-Q4_K_M.gguf", 4), gib("m-Q8_0.gguf", 8))
+
+
+def test_a_gguf_repository_is_for_llamacpp() -> None:
+    model = read(LLAMA, *GGUF)
+    assert (model.gguf_file, model.gguf_bytes) == ("m-Q4_K_M.gguf", 4 * GIB)
+    assert (model.weights_bytes, model.disk_gib) == (4 * GIB, 84)
+    assert (model.quantization, model.runtimes) == ("gguf", ("llamacpp",))
+
+
+def test_a_gguf_file_beside_other_weights() -> None:
+    model = read(LLAMA, gib("model.safetensors", 15), *GGUF)
+    assert model.weights_bytes == 15 * GIB
+    assert (model.gguf_file, model.runtimes) == ("m-Q4_K_M.gguf", ("vllm", "llamacpp"))
+    unclear = read(LLAMA, gib("model.safetensors", 15), gib("a-Q8_0.gguf", 1), gib("b-F16.gguf", 1))
+    assert (unclear.gguf_file, unclear.runtimes) == (None, ("vllm",))
+
+
+def test_the_file_that_is_asked_for() -> None:
+    config = {**LLAMA, "architectures": ["NobodysForCausalLM"]}
+    files = (gib("model.safetensors", 15), *GGUF)
+    model = huggingface.model("org/M", config, files, revision="abc", quant="q8_0")
+    assert (model.gguf_file, model.runtimes) == ("m-Q8_0.gguf", ("llamacpp",))
+    with pytest.raises(UnsupportedModelError, match=r"org/M has no GGUF file Q2_K"):
+        huggingface.model("org/M", config, files, revision="abc", quant="Q2_K")
+
+
+def test_what_is_as_usual_is_left_out_when_it_is_written_down() -> None:
+    written = msgspec.json.encode(read(LLAMA))
+    assert b"lora" not in written
+    assert b"gguf" not in written
+    assert msgspec.json.decode(written, type=Model) == read(LLAMA)
