@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from apis import engineoptions
+
 _SWITCHES = {"true": True, "false": False}
 
 
@@ -19,19 +21,27 @@ class ConfigError(Exception):
     """The file cannot be used; the message is for the user, in one line."""
 
 
-def load(path: Path) -> Mapping[str, Any]:
-    """The whole file; empty where it holds nothing. ConfigError where it is no map of YAML."""
+def load(path: Path, *, disaggregated: bool = False) -> Mapping[str, Any]:
+    """The whole file, keys at the top in one spelling; empty where it holds nothing.
+
+    ConfigError where it is no map of YAML, and for all that admission refuses: without the
+    webhook, and when the file changes later, this is the last place to say so.
+    """
     try:
-        found = yaml.safe_load(path.read_text())
+        text = path.read_text()
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"the config file {path} is not YAML: {_one_line(error)}") from error
-    if found is None:
-        return {}
-    if not isinstance(found, Mapping):
-        raise ConfigError(f"the config file {path} must hold a map")
-    return found
+    wrong = [
+        *engineoptions.repeated(node),
+        *engineoptions.complaints(found, disaggregated=disaggregated),
+    ]
+    if wrong:
+        raise ConfigError(f"the config file {path}: {'; '.join(wrong)}")
+    return {engineoptions.top(key): value for key, value in (found or {}).items()}
 
 
 def section(config: Mapping[str, Any], engine: str) -> Mapping[str, Any]:

@@ -15,6 +15,9 @@ SECTION = "llamacpp"
 """Of the config file."""
 
 
+SPLIT_MODES = ("none", "layer", "row")
+
+
 class UsageError(Exception):
     """The server cannot start as asked; the message is for the user, in one line."""
 
@@ -36,6 +39,8 @@ class Settings:
     """0: as many as the container may use."""
     gpu_layers: int
     """Layers on the GPU, where the wheel has a GPU backend; -1 as many as fit."""
+    split_mode: str
+    """How several GPUs share the layers: `none`, `layer` or `row`."""
     batch_size: int
     ubatch_size: int
     cache_ram_mib: int
@@ -81,6 +86,7 @@ def _settings(found: argparse.Namespace) -> Settings:
         parallel=found.parallel,
         threads=found.threads,
         gpu_layers=found.n_gpu_layers,
+        split_mode=found.split_mode,
         batch_size=found.batch_size,
         ubatch_size=found.ubatch_size,
         cache_ram_mib=found.cache_ram,
@@ -107,6 +113,7 @@ def _parser() -> _Parser:
     add("-np", "--parallel", type=_count(1), default=4, help="requests in work at once")
     add("-t", "--threads", type=_count(0), default=0, help="0: what the container may use")
     add("-ngl", "--n-gpu-layers", type=int, default=-1, help="-1: as many as fit")
+    add("-sm", "--split-mode", choices=SPLIT_MODES, default="layer", help="over several GPUs")
     add("-b", "--batch-size", type=_count(1), default=2048)
     add("-ub", "--ubatch-size", type=_count(1), default=512)
     add("--cache-ram", type=_count(-1), default=256, help="MiB for finished prompts")

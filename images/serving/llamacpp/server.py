@@ -14,6 +14,11 @@ import xllamacpp
 from serving.llamacpp.arguments import Settings, UsageError
 from serving.llamacpp.files import Adapter
 
+_SPLIT_MODES = {
+    "none": xllamacpp.llama_split_mode.LLAMA_SPLIT_MODE_NONE,
+    "layer": xllamacpp.llama_split_mode.LLAMA_SPLIT_MODE_LAYER,
+    "row": xllamacpp.llama_split_mode.LLAMA_SPLIT_MODE_ROW,
+}
 _WARNINGS = 2
 """llama.cpp's log level: errors and warnings."""
 
@@ -46,6 +51,7 @@ def parameters(
     found.cpuparams.n_threads = settings.threads
     found.cpuparams_batch.n_threads = settings.threads
     found.n_gpu_layers = settings.gpu_layers
+    found.split_mode = _SPLIT_MODES[settings.split_mode]
     found.n_batch = settings.batch_size
     found.n_ubatch = settings.ubatch_size
     found.cache_ram_mib = settings.cache_ram_mib

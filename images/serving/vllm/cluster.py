@@ -14,6 +14,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_OBJECTS = f"--object-store-memory={1 << 30}"
+"""Small messages alone go by Ray, but it would take a third of the RAM, of /dev/shm that is."""
 _RETRY_SECONDS = 5.0
 _JOINED_SECONDS = 90.0
 """A `ray start --block` that ran for longer than this had joined: its end is the leader's end."""
@@ -51,8 +53,9 @@ def start_argv(member: Member) -> list[str]:
     """Ray's own command; a worker's stays in the foreground, and ends when the leader is gone."""
     if member.leader:
         address = f"--address={member.leader}:{member.port}"
-        return ["ray", "start", address, "--block", "--disable-usage-stats"]
-    return ["ray", "start", "--head", f"--port={member.port}", "--disable-usage-stats"]
+        return ["ray", "start", address, "--block", _OBJECTS, "--disable-usage-stats"]
+    head = ["ray", "start", "--head", f"--port={member.port}"]
+    return [*head, _OBJECTS, "--disable-usage-stats"]
 
 
 def main(arguments: Sequence[str]) -> int:

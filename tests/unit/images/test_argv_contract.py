@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from serving.llamacpp import arguments as llamacpp_arguments
 from serving.vllm import arguments as vllm_arguments
-from serving.vllm import cluster, health
+from serving.vllm import cluster, follower, health
 
-from apis import container
+from apis import container, engineoptions
 from apis.gpu import GPU
 from presets import catalog, estimate
-from presets.engines import llamacpp, vllm
+from presets.engines import llamacpp, registry, tgi, transformers, vllm
 from presets.engines.options import Options
 from presets.fits import Fit
 from presets.model import Model
@@ -112,15 +112,112 @@ def test_probes_of_several_nodes_are_understood(probe: dict[str, Any]) -> None:
 
 
 def test_the_roles_of_several_nodes_are_understood() -> None:
-    text = Path(containers.__file__).read_text()
+    text = containers.SCRIPTS["ray"]
     assert f"{SCRIPTS}multi-node-serving.sh" in text
     calls = re.findall(r'"\$ray" (leader|worker) ((?:--\S+ ?)+)', text)
     assert [role for role, _ in calls] == ["leader", "worker"]
     for role, flags in calls:
-        words = re.sub(r'"\$\w+"|\{\w+\}', "7", flags).split()
+        words = re.sub(r'"\$\w+"|\d+', "7", flags).split()
         assert cluster.parse([role, *words]).port == 7
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
 def test_the_image_has_the_scripts(name: str) -> None:
     assert f"COPY images/serving/vllm/scripts/ {SCRIPTS}" in (IMAGE / name).read_text()
+
+
+def test_the_follower_is_understood() -> None:
+    (call,) = re.findall(r"serving\.vllm\.follower (.*) --headless", containers.SCRIPTS["mp"], re.S)
+    words = re.sub(r'"\$@"', "--nnodes=2", call.replace("\\\n", " ")).split()
+    found = follower.parse([word.strip('"') for word in words] + ["--headless"])
+    assert found.port == vllm.MASTER_PORT
+    assert found.command == ("python", "-m", "serving.vllm", "--nnodes=2", "--headless")
+
+
+FLAGS = Path(__file__).parent / "flags"
+"""What each engine's own parser knows, with its version."""
+
+
+def known(name: str) -> set[str]:
+    lines = (FLAGS / f"{name}.txt").read_text().splitlines()
+    assert lines[0].startswith("# ")
+    return {*lines[1:]}
+
+
+def names(arguments: list[str]) -> set[str]:
+    """A dotted flag sets a field of the one before the dot."""
+    found = {word.partition("=")[0] for word in arguments if word.startswith("--")}
+    return {name.partition(".")[0] for name in found}
+
+
+ASKED_FOR = Options(
+    weights_dir=container.WEIGHTS_DIR,
+    adapters_dir=container.ADAPTERS_DIR,
+    adapters=("a",),
+    config_file=container.CONFIG_FILE,
+    performance_mode="throughput",
+    load_format="runai_streamer",
+    distributed_executor="mp",
+)
+A10 = GPU(count=1, model="NVIDIA A10", memory_gib=24.0)
+
+
+@pytest.mark.parametrize("options", [Options(), ASKED_FOR], ids=["little", "much"])
+@pytest.mark.parametrize("name", catalog.load().names())
+def test_vllm_knows_every_flag(name: str, options: Options) -> None:
+    """Of 0.32.0, which the images are locked to."""
+    model = preset(name)
+    flags = known("vllm-0.32.0")
+    for gpu, nodes in ((H100, None), (A10, 32)):
+        try:
+            fit = estimate.fit(model, gpu, memory_gib=900, cpus=96, nodes=nodes)
+        except estimate.DoesNotFitError:
+            continue
+        _, rest = vllm_arguments.own(vllm.argv(model, fit, options))
+        ranks = ["--node-rank=1", "--master-addr=x", "--headless"]
+        assert names([*rest, *ranks]) <= flags
+
+
+@pytest.mark.parametrize("name", catalog.load().names())
+def test_tgi_knows_every_flag(name: str) -> None:
+    model = preset(name)
+    assert tgi.VERSION.startswith("3.3.")
+    if registry.refusal(model, "tgi"):
+        return
+    try:
+        fit = estimate.fit(model, H100, memory_gib=900, cpus=96, engine="tgi")
+    except estimate.DoesNotFitError:
+        return
+    for options in (Options(), ASKED_FOR):
+        assert names(tgi.argv(model, fit, options)) <= known("tgi-3.3")
+
+
+@pytest.mark.parametrize("name", catalog.load().names())
+def test_transformers_knows_every_flag(name: str) -> None:
+    model = preset(name)
+    if registry.refusal(model, "transformers"):
+        return
+    try:
+        fit = estimate.fit(model, H100, memory_gib=900, cpus=96, engine="transformers")
+    except estimate.DoesNotFitError:
+        return
+    for options in (Options(), ASKED_FOR):
+        arguments = transformers.argv(model, fit, options)
+        assert names(arguments) <= known("transformers-kaito-0.12")
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_llamacpp_on_gpus_understands_what_the_preset_says(count: int) -> None:
+    model = preset(GEMMA)
+    gpu = GPU(count=count, model="NVIDIA A10", memory_gib=24.0 * count)
+    fit = estimate.fit(model, gpu, memory_gib=64, cpus=16, engine="llamacpp")
+    found = llamacpp_arguments.parse(llamacpp.argv(model, fit, EVERYTHING))
+    assert (found.gpu_layers, found.split_mode) == (19, "layer" if count > 1 else "none")
+
+
+def test_owned_options_of_vllm_are_flags_that_it_has() -> None:
+    """A rule on a flag that vLLM does not know protects nothing."""
+    flags = {name.removeprefix("--") for name in known("vllm-0.32.0")}
+    assert set(engineoptions.owned("vllm")) - flags == {"model-tag"}
+    tgi_flags = {name.removeprefix("--") for name in known("tgi-3.3")}
+    assert set(engineoptions.owned("tgi")) <= tgi_flags

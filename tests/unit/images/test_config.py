@@ -52,8 +52,11 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         pytest.param("vllm: [", "is not YAML", id="broken"),
-        pytest.param("- a\n", "must hold a map", id="list"),
+        pytest.param("- a\n", "must be a map", id="list"),
         pytest.param(None, "cannot read", id="missing"),
+        pytest.param("vllm: {port: 80}", "vllm.port belongs to the Service", id="owned"),
+        pytest.param("vllm: {dtype: a, dtype: b}", "vllm.dtype is there twice", id="twice"),
+        pytest.param("vlm: {}", 'did you mean "vllm"', id="typo"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(
@@ -65,6 +68,14 @@ def test_a_wrong_file_is_refused_in_one_line(
     with pytest.raises(config.ConfigError, match=complaint) as caught:
         config.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_prefill_and_decode_have_an_option_less(tmp_path: Path) -> None:
+    path = tmp_path / "inference_config.yaml"
+    path.write_text("vllm: {kv-transfer-config: '{}'}\nkv-cache-cpu-memory-utilization: 0.2\n")
+    assert config.load(path)["kv_cache_cpu_memory_utilization"] == 0.2
+    with pytest.raises(config.ConfigError, match="belongs to the pod's role"):
+        config.load(path, disaggregated=True)
 
 
 def test_a_section_that_is_no_map_is_refused() -> None:

@@ -41,6 +41,13 @@ def test_the_server_is_started_as_a_module() -> None:
     assert launched().argv[:3] == ["python", "-m", "vllm.entrypoints.openai.api_server"]
 
 
+def test_a_rank_without_a_server_is_started_by_vllms_command() -> None:
+    """The server's module takes --headless, and serves all the same."""
+    found = launched("--headless", "--node-rank=1")
+    assert found.argv[:4] == ["python", "-m", "vllm.entrypoints.cli.main", "serve"]
+    assert "--headless" in found.argv
+
+
 def test_defaults_are_the_paths_of_the_contract() -> None:
     found = flags(launched())
     assert (found["model"], found["port"]) == ("/workspace/weights", "5000")
@@ -122,6 +129,44 @@ def test_the_users_own_modules_stand_alone() -> None:
 
 def test_without_adapters_there_is_no_lora() -> None:
     assert "--enable-lora" not in launched().argv
+
+
+def test_adapters_may_come_where_there_is_none_yet() -> None:
+    found = launched("--enable-lora", "--kaito-runtime-adapters", "--kaito-adapters-dir=/a")
+    given = flags(found)
+    assert given["middleware"] == "serving.adapters.agent.Agent"
+    assert (given["max-lora-rank"], given["max-loras"], given["max-cpu-loras"]) == ("32", "2", "10")
+    assert "--lora-modules" not in found.argv
+    assert found.environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
+    assert found.environment["KAITO_ADAPTERS_DIR"] == "/a"
+
+
+def test_more_may_come_to_those_that_are_there() -> None:
+    adapters = [Adapter(name, f"/mnt/adapter/{name}", 64) for name in "abc"]
+    given = flags(launched("--kaito-runtime-adapters", adapters=adapters))
+    assert (given["max-lora-rank"], given["max-loras"], given["max-cpu-loras"]) == ("64", "3", "10")
+
+
+def test_the_room_is_the_users_to_choose() -> None:
+    options = {"vllm": {"max-lora-rank": 128, "max_loras": 4, "api-key": "key"}}
+    found = launched("--kaito-runtime-adapters", settings=options)
+    given = flags(found)
+    assert (given["max-lora-rank"], given["max-loras"]) == ("128", "4")
+    assert "max-cpu-loras" not in given
+    assert found.environment["VLLM_API_KEY"] == "key"
+
+
+def test_who_wants_no_lora_gets_none() -> None:
+    words = ["--enable-lora", "--kaito-runtime-adapters"]
+    found = launched(*words, settings={"vllm": {"enable-lora": False}})
+    assert "middleware" not in flags(found)
+    assert found.environment == {}
+
+
+def test_without_the_word_the_routes_stay_closed() -> None:
+    found = launched("--enable-lora", adapters=[Adapter("a", "/mnt/adapter/a", 8)])
+    assert "middleware" not in flags(found)
+    assert found.environment == {}
 
 
 def test_an_adapter_too_large_for_vllm_is_refused() -> None:

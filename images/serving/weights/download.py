@@ -1,0 +1,155 @@
+"""Files by digest: fetched where they lack, gone on with where they were left, and verified."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from serving.weights.progress import Progress
+from serving.weights.web import DownloadError, PassingError, RefusedError, Web
+
+AT_ONCE = 8
+"""Files; one connection each."""
+_CHUNK = 1 << 20
+_SPARE_BYTES = 1 << 30
+"""Left on the disk beside the weights, for whatever else the node keeps there."""
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file as its server knows it."""
+
+    name: str
+    url: str
+    size: int
+    digest: str
+    """`sha256:…`, or `git:…`, the SHA-1 that git gives a file."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Its name on disk."""
+        return self.digest.partition(":")[2]
+
+
+def fetch(
+    blobs: Iterable[Blob],
+    directory: Path,
+    web: Web,
+    tell: Callable[[str], None] = print,
+    *,
+    beside: int = 0,
+) -> None:
+    """All of them as files of `directory`, named by their keys. DownloadError where one cannot be
+    had, or the disk is too small for them and `beside` bytes; what was loaded by then stays for
+    the next try."""
+    wanted = {blob.key: blob for blob in blobs}
+    missing = [blob for key, blob in wanted.items() if not (directory / key).exists()]
+    if not missing:
+        return
+    loaded = sum(_size(_partial(directory, blob)) for blob in missing)
+    total = sum(blob.size for blob in missing)
+    _check_space(directory, total - loaded + beside)
+    with Progress(total, loaded, tell) as progress, ThreadPoolExecutor(AT_ONCE) as pool:
+        # The largest first, or the last one of them would be loaded alone.
+        order = sorted(missing, key=lambda blob: -blob.size)
+        jobs = [pool.submit(_fetch, blob, directory, web, progress) for blob in order]
+        ended, others = wait(jobs, return_when=FIRST_EXCEPTION)
+        progress.stop.set()
+        for job in others:
+            job.cancel()
+        for job in ended:
+            job.result()
+
+
+def _fetch(blob: Blob, directory: Path, web: Web, progress: Progress) -> None:
+    target, partial = directory / blob.key, _partial(directory, blob)
+    for again in (True, False):
+        web.persist(lambda: _append(blob, partial, web, progress), progress=lambda: _size(partial))
+        if _digest(blob, partial) == blob.key:
+            os.replace(partial, target)
+            return
+        progress.add(-_size(partial))
+        partial.unlink()
+        if not again:
+            raise DownloadError(f"{blob.name} arrives damaged: it is not {blob.digest}")
+
+
+def _append(blob: Blob, partial: Path, web: Web, progress: Progress) -> None:
+    """What is not there yet. A server that cannot start in the middle begins anew."""
+    have = _size(partial)
+    if have > blob.size:
+        partial.unlink()
+        progress.add(-have)
+        have = 0
+    if have == blob.size and partial.exists():
+        return
+    headers = {**blob.headers, **({"Range": f"bytes={have}-"} if have else {})}
+    try:
+        answer = web.open(blob.url, headers)
+    except RefusedError as error:
+        message = f"{blob.name} cannot be loaded: {error}"
+        raise RefusedError(message, error.status, error.headers) from error
+    with answer:
+        resumed = answer.status == HTTPStatus.PARTIAL_CONTENT
+        if have and not resumed:
+            progress.add(-have)
+        with partial.open("ab" if resumed else "wb") as file:
+            _copy(answer, file, progress)
+    if _size(partial) < blob.size:
+        raise PassingError(f"{blob.name}: the connection ended early")
+
+
+def _copy(answer: Any, file: Any, progress: Progress) -> None:
+    while True:
+        if progress.stop.is_set():
+            raise DownloadError("another file could not be loaded")
+        try:
+            chunk = answer.read(_CHUNK)
+        except (OSError, http.client.HTTPException) as error:
+            raise PassingError(str(error) or type(error).__name__) from error
+        if not chunk:
+            return
+        file.write(chunk)
+        progress.add(len(chunk))
+
+
+def _digest(blob: Blob, path: Path) -> str:
+    if blob.digest.startswith("git:"):
+        found = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    else:
+        found = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def _check_space(directory: Path, needed: int) -> None:
+    free = shutil.disk_usage(directory).free
+    if needed + _SPARE_BYTES > free:
+        raise DownloadError(
+            f"the disk is too small: the weights need {needed / _GIB:.1f} GiB more and 1 GiB to"
+            f" spare, and {free / _GIB:.1f} GiB are free; take nodes with a larger disk, or remove"
+            " weights that are no longer served"
+        )
+
+
+def _partial(directory: Path, blob: Blob) -> Path:
+    return directory / f"{blob.key}.incomplete"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

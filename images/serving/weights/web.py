@@ -1,0 +1,124 @@
+"""HTTP as downloads need it: errors sorted into those that pass and those that stay, and secrets
+that do not leave the host they are for."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from email.message import Message
+from typing import IO, Any, TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+TIMEOUT_SECONDS = 60.0
+"""Without a byte."""
+ATTEMPTS = 8
+"""Without any progress, one after the other."""
+
+_SCHEMES = ("https", "http")
+_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class DownloadError(Exception):
+    """What was asked for cannot be had; the message is for the user, in one line."""
+
+
+class PassingError(Exception):
+    """It may work the next time."""
+
+
+class RefusedError(DownloadError):
+    """The server answered, and its answer will not change."""
+
+    def __init__(self, message: str, status: int, headers: Message) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Storage behind a hub or registry is another host, and has its own signature in the URL."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Any,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        found = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if found is not None and urlsplit(req.full_url)[:2] != urlsplit(newurl)[:2]:
+            found.remove_header("Authorization")
+        return found
+
+
+class Web:
+    """A client. `sleep` is what passes the time before a further try."""
+
+    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._opener = urllib.request.build_opener(_SameHost)
+        self._sleep = sleep
+
+    def open(self, url: str, headers: Mapping[str, str]) -> Any:
+        """The response, whose body is still to be read; PassingError or RefusedError.
+
+        What servers name (a realm, a redirect) may be no file of this machine."""
+        if urlsplit(url).scheme not in _SCHEMES:
+            raise DownloadError(f"{_without_query(url)} is no address of HTTP")
+        request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310  # https, or a test's
+        try:
+            return self._opener.open(request, timeout=TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            error.close()
+            message = f"{_without_query(url)} answers {error.code} {error.reason}"
+            if error.code in _LATER:
+                raise PassingError(message) from error
+            raise RefusedError(message, error.code, error.headers) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise PassingError(f"{_without_query(url)}: {_reason(error)}") from error
+
+    def read(self, url: str, headers: Mapping[str, str]) -> tuple[bytes, Message]:
+        """Body and headers of something small, tried again while it may work."""
+        return self.persist(lambda: self._read(url, headers))
+
+    def read_json(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self.read(url, headers)[0])
+        except ValueError as error:
+            raise DownloadError(f"{_without_query(url)} does not answer in JSON") from error
+        return found
+
+    def persist(self, work: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
+        """The result of `work`; DownloadError once it failed ATTEMPTS times without progress."""
+        failures, done = 0, progress()
+        while True:
+            try:
+                return work()
+            except PassingError as error:
+                failures, done = (1, progress()) if progress() > done else (failures + 1, done)
+                if failures == ATTEMPTS:
+                    raise DownloadError(f"{error} ({ATTEMPTS} times)") from error
+                self._sleep(min(0.5 * 2**failures, 30.0))
+
+    def _read(self, url: str, headers: Mapping[str, str]) -> tuple[bytes, Message]:
+        with self.open(url, headers) as answer:
+            try:
+                return answer.read(), answer.headers
+            except (OSError, http.client.HTTPException) as error:
+                raise PassingError(f"{_without_query(url)}: {_reason(error)}") from error
+
+
+def _without_query(url: str) -> str:
+    """Queries carry signatures, and this goes to logs."""
+    return url.partition("?")[0]
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", "") or error or type(error).__name__)
