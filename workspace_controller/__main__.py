@@ -21,15 +21,16 @@ from kube.config import ConfigError
 from kube.events import Recorder
 from kube.lease import Lease
 from kube.manager import Manager
-from workspace_controller import webhooks
-from workspace_controller.controllers import Informers, workspace_controller
+from workspace_controller import pools, webhooks
+from workspace_controller.controllers import controllers
+from workspace_controller.informers import Informers
 from workspace_controller.metrics import WorkspaceCollector
 from workspace_controller.settings import Process, Settings, SettingsError, process
 from workspace_controller.wiring import settings_of
+from workspace_controller.workspace.fieldowners import FIELD_MANAGER
 
 logger = logging.getLogger("workspace_controller")
 
-FIELD_MANAGER = "kaito-workspace-controller"
 _LEASE = "workspace-leader-election"
 
 
@@ -58,16 +59,18 @@ async def _serve(told: Process) -> None:
     client = Client(
         config.load(told.kubeconfig or None),
         field_manager=FIELD_MANAGER,
-        kinds=(WORKSPACES, NODE_CLAIMS),
+        kinds=(WORKSPACES, NODE_CLAIMS, *pools.kinds(settings.node_classes)),
         clock=clock,
     )
     recorder = Recorder(client, "workspace", clock)
-    informers = Informers.of(client, clock, byo=settings.facts.byo)
+    informers = Informers.of(
+        client, clock, byo=settings.facts.byo, node_classes=settings.node_classes
+    )
     metrics.REGISTRY.register(WorkspaceCollector(informers.workspaces.store))
     manager = Manager(
         client=client,
         informers=informers.all(),
-        controllers=[workspace_controller(client, informers, settings, recorder, clock)],
+        controllers=controllers(client, informers, settings, recorder, clock),
         lease=_lease(client, told, clock),
         health_port=told.health_port,
         metrics_port=told.metrics_port,

@@ -8,11 +8,15 @@ class UserError(Exception):
 
     It becomes the condition `condition`=False with `reason` (a wire word: letters, digits,
     underscores) and `message` (the words that admission uses), and one event. It is not
-    retried: the next change of the Workspace, or of what it names, starts a new round.
+    retried: the next change of the Workspace, or of what it names, starts a new round. What is
+    not watched (a Secret) is looked at again after `look_again` seconds.
     """
 
-    def __init__(self, condition: str, reason: str, message: str) -> None:
+    def __init__(
+        self, condition: str, reason: str, message: str, *, look_again: float | None = None
+    ) -> None:
         super().__init__(message)
         self.condition = condition
         self.reason = reason
         self.message = message
+        self.look_again = look_again

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
 from kube.meta import Condition, Manifest, Resource
+from kube.store import Object
 from workspace_controller.errors import UserError
 
 T = TypeVar("T")
@@ -25,6 +26,11 @@ class Deletion:
     uid: str
     resource: Resource[Any] = NODE_CLAIMS
     namespace: str = ""
+
+    @classmethod
+    def of(cls, resource: Resource[Any], found: Object) -> Deletion:
+        meta = found.metadata
+        return cls(meta.name, meta.uid, resource, meta.namespace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +57,10 @@ class Plan:
     """The difference between what is there and what should be.
 
     `create` is for kinds whose spec is immutable (NodeClaim, Pod); `apply` for the rest, and only
-    where something differs. `status` holds fields of WorkspaceStatus by their Python names,
-    beside those that have a field of their own here. `waits_for` is a reason, or None when
-    nothing is waited for; `look_again` is in seconds, None where a watch brings us back.
+    where something differs; `create_last` for what nothing else may wait for, not even where it is
+    refused. `status` holds fields of WorkspaceStatus by their Python names, beside those that have
+    a field of their own here; `usual` is in seconds, by stage. `waits_for` is a reason, or None
+    when nothing is waited for; `look_again` is in seconds, None where a watch brings us back.
     """
 
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +68,9 @@ class Plan:
     create: tuple[Manifest, ...] = ()
     apply: tuple[Manifest, ...] = ()
     change: tuple[Change, ...] = ()
+    create_last: tuple[Manifest, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
+    usual: Mapping[str, float] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     events: tuple[Event, ...] = ()
     target_node_count: int | None = None
@@ -80,7 +89,9 @@ class Plan:
             create=self.create + other.create,
             apply=self.apply + other.apply,
             change=self.change + other.change,
+            create_last=self.create_last + other.create_last,
             status={**self.status, **other.status},
+            usual={**self.usual, **other.usual},
             conditions=kept + other.conditions,
             events=self.events + other.events,
             target_node_count=_last(self.target_node_count, other.target_node_count),
@@ -96,7 +107,12 @@ class Plan:
         condition = Condition(
             type=error.condition, status="False", reason=error.reason, message=error.message
         )
-        return Plan(conditions=(condition,), waits_for=error.reason, blocked=error)
+        return Plan(
+            conditions=(condition,),
+            waits_for=error.reason,
+            look_again=error.look_again,
+            blocked=error,
+        )
 
 
 def _last(first: T | None, second: T | None) -> T | None:

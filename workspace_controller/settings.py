@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apis.kaito.validation import Facts
-from apis.kaito.validation.facts import AZURE_GPU_PROVISIONER, BYO, NODECLAIM
+from apis.kaito.validation.facts import AZURE_GPU_PROVISIONER, BYO, KARPENTER, NODECLAIM
 from cloudproviders.profile import CloudProfile
 from presets.catalog import Catalog
+from presets.estimate import ESTIMATORS, Estimator
+from workspace_controller.nodes import classes
+from workspace_controller.nodes.classes import NodeClasses
 from workspace_controller.nodes.provisioner import NodeProvisioner
 
-PROVISIONERS = (NODECLAIM, AZURE_GPU_PROVISIONER, BYO)
+PROVISIONERS = (NODECLAIM, AZURE_GPU_PROVISIONER, KARPENTER, BYO)
 """NODE_PROVISIONER: the first is the default, the second upstream's word for the same."""
 
 _TRUE = frozenset({"true", "1", "yes"})
@@ -20,6 +23,28 @@ _FALSE = frozenset({"false", "0", "no", ""})
 
 class SettingsError(ValueError):
     """The environment asks for what cannot be; the message names the variable."""
+
+
+WEIGHTS_CACHES = ("node", "pod", "nvme")
+"""WEIGHTS_CACHE: the first is the default."""
+WEIGHTS_CACHE_PATH = "/var/lib/kaito/weights"
+IMAGE_VOLUMES = ("auto", "true", "false")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSettings:
+    """What the installation offers for weights."""
+
+    cache: str = WEIGHTS_CACHES[0]
+    """Where downloads are kept: `node`, once for all its pods; `pod`; `nvme`, else as `node`."""
+    cache_path: str = WEIGHTS_CACHE_PATH
+    """The directory on each node."""
+    image_volumes: str = IMAGE_VOLUMES[0]
+    """Whether pods can mount images: `true`, `false`, or `auto`, as their nodes can."""
+    endpoint: str = ""
+    """A mirror of huggingface.co."""
+    offline: bool = False
+    """Whether the controller asks no hub for anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +57,13 @@ class Settings:
     facts: Facts
     registry: str
     image_tag: str
+    weights: WeightsSettings = WeightsSettings()
+    estimator: Estimator = "fit"
+    """What node counts and engine flags are worked out by."""
+    benchmark: bool = True
+    """Measure what is served on GPUs, once for each kind of pod."""
+    node_classes: NodeClasses | None = None
+    """What NodePools are made from; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +74,9 @@ class Process:
     provisioner: str
     registry: str
     image_tag: str
+    weights: WeightsSettings
+    estimator: Estimator
+    benchmark: bool
     gates: Mapping[str, bool]
     kubeconfig: str
     namespace: str
@@ -55,6 +90,7 @@ class Process:
     metrics_port: int
     health_port: int
     log_level: str
+    node_classes: NodeClasses | None = None
 
 
 GATES: Mapping[str, bool] = {
@@ -79,12 +115,18 @@ def process(environment: Mapping[str, str]) -> Process:
         raise SettingsError(
             f"NODE_PROVISIONER is {provisioner!r}; one of: {', '.join(PROVISIONERS)}"
         )
+    gates = feature_gates(environment.get("FEATURE_GATES", ""))
+    if gates["disableNodeAutoProvisioning"]:
+        provisioner = BYO
     return Process(
         cloud=environment.get("CLOUD_PROVIDER") or "azure",
         provisioner=provisioner,
         registry=(environment.get("PRESET_REGISTRY_NAME") or "localhost").rstrip("/"),
         image_tag=environment.get("SERVING_IMAGE_TAG") or "0.1.0",
-        gates=feature_gates(environment.get("FEATURE_GATES", "")),
+        weights=_weights(environment),
+        estimator=_estimator(environment.get("ESTIMATOR") or "fit"),
+        benchmark=_boolean(environment, "BENCHMARK", True),
+        gates=gates,
         kubeconfig=environment.get("KUBECONFIG", ""),
         namespace=environment.get("POD_NAMESPACE") or "kaito-workspace",
         pod_name=environment.get("POD_NAME", ""),
@@ -97,7 +139,15 @@ def process(environment: Mapping[str, str]) -> Process:
         metrics_port=_port(environment, "METRICS_PORT", 8080),
         health_port=_port(environment, "HEALTH_PROBE_PORT", 8081),
         log_level=(environment.get("LOG_LEVEL") or "info").upper(),
+        node_classes=_node_classes(environment) if provisioner == KARPENTER else None,
     )
+
+
+def _estimator(name: str) -> Estimator:
+    for known in ESTIMATORS:
+        if name == known:
+            return known
+    raise SettingsError(f"ESTIMATOR is {name!r}; one of: {', '.join(ESTIMATORS)}")
 
 
 def feature_gates(text: str) -> dict[str, bool]:
@@ -113,6 +163,42 @@ def feature_gates(text: str) -> dict[str, bool]:
             )
         gates[name] = _truth(f"FEATURE_GATES: {name}", value)
     return gates
+
+
+def _weights(environment: Mapping[str, str]) -> WeightsSettings:
+    path = environment.get("WEIGHTS_CACHE_PATH", "").rstrip("/") or WEIGHTS_CACHE_PATH
+    if not path.startswith("/") or "/.." in path:
+        raise SettingsError(f"WEIGHTS_CACHE_PATH is {path!r}; an absolute path on the nodes")
+    return WeightsSettings(
+        cache=_choice(environment, "WEIGHTS_CACHE", WEIGHTS_CACHES),
+        cache_path=path,
+        image_volumes=_choice(environment, "IMAGE_VOLUMES", IMAGE_VOLUMES),
+        endpoint=environment.get("HF_ENDPOINT", "").rstrip("/"),
+        offline=_boolean(environment, "HF_HUB_OFFLINE", False),
+    )
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """The first where nothing is said."""
+    value = environment.get(name) or choices[0]
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}; one of: {', '.join(choices)}")
+    return value
+
+
+def _node_classes(environment: Mapping[str, str]) -> NodeClasses:
+    """Upstream's defaults are Azure's."""
+    try:
+        given = classes.parse(environment.get("KARPENTER_NODE_CLASSES", ""))
+    except ValueError as error:
+        raise SettingsError(f"KARPENTER_NODE_CLASSES {error}") from error
+    return NodeClasses(
+        group=environment.get("KARPENTER_NODE_CLASS_GROUP") or "karpenter.azure.com",
+        kind=environment.get("KARPENTER_NODE_CLASS_KIND") or "AKSNodeClass",
+        version=environment.get("KARPENTER_NODE_CLASS_VERSION") or "v1beta1",
+        resource_name=environment.get("KARPENTER_NODE_CLASS_RESOURCE_NAME") or "aksnodeclasses",
+        classes=given,
+    )
 
 
 def _boolean(environment: Mapping[str, str], name: str, default: bool) -> bool:

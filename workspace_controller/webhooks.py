@@ -6,7 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from apis.kaito import admission
+from apis.kaito.v1beta1 import labels
+from apis.kaito.v1beta1.workspace import Workspace
 from apis.kaito.validation import Facts
 from kube.admission import AdmissionRequest, AdmissionResponse, AdmissionServer, Webhook
 from kube.certificate_sources import (
@@ -18,8 +22,9 @@ from kube.certificate_sources import (
 from kube.client import Client
 from kube.clock import Clock
 from kube.meta import Key, Manifest
-from kube.objects import CONFIG_MAPS, Node
+from kube.objects import CONFIG_MAPS, CSI_DRIVERS, Node
 from kube.store import Store
+from workspace_controller.nodes import byo
 from workspace_controller.settings import Process
 
 VALIDATING = "validation.workspace.kaito.sh"
@@ -36,30 +41,48 @@ class WorkspaceAdmission:
         self._nodes = nodes
 
     async def default(self, request: AdmissionRequest) -> AdmissionResponse:
-        return admission.mutate(request)
+        return admission.mutate(request, byo=self._facts.byo)
 
     async def validate(self, request: AdmissionRequest) -> AdmissionResponse:
         facts = self._facts
-        if request.operation == "CREATE":
+        if not request.subresource and not request.deleting:
             facts = await self._facts_for(request)
         return admission.validate(request, facts)
 
     async def _facts_for(self, request: AdmissionRequest) -> Facts:
-        """The ConfigMap is asked for, not looked up in a cache: users create both at once."""
-        name = _field(request.object, "inference", "config")
-        found = None
-        if isinstance(name, str) and name:
-            found = await self._client.get(CONFIG_MAPS, name, request.namespace)
-        data = None if found is None else found.data
-        nodes = self._matching(request.object) if self._facts.byo else None
-        return dataclasses.replace(self._facts, config_map=lambda _: data, nodes=nodes)
+        """What is asked of the API server is only what a rule will look at: our own writes to an
+        object cost nothing more."""
+        found = {
+            name: await self._config_map(name, request.namespace)
+            for name in _config_names(request.object) - _config_names(request.old_object)
+        }
+        created = request.operation == "CREATE"
+        drivers = await self._csi_drivers() if created else frozenset()
+        nodes = self._matching(request.object) if created and self._facts.byo else None
+        return dataclasses.replace(
+            self._facts, config_map=found.get, csi_driver=drivers.__contains__, nodes=nodes
+        )
+
+    async def _config_map(self, name: str, namespace: str) -> Mapping[str, str] | None:
+        """Asked for, not looked up in a cache: users create it together with the Workspace."""
+        found = await self._client.get(CONFIG_MAPS, name, namespace)
+        return None if found is None else found.data
+
+    async def _csi_drivers(self) -> frozenset[str]:
+        """Those that streaming needs, and the cluster has; not asked for without that gate."""
+        if not self._facts.gate("ModelStreaming"):
+            return frozenset()
+        found = await self._client.get(CSI_DRIVERS, labels.BLOB_CSI_DRIVER)
+        return frozenset() if found is None else frozenset({labels.BLOB_CSI_DRIVER})
 
     def _matching(self, manifest: Manifest) -> tuple[Mapping[str, str], ...]:
-        wanted = _field(manifest, "resource", "labelSelector", "matchLabels")
-        if not isinstance(wanted, dict):
-            wanted = {}
-        labels = (node.metadata.labels for node in self._nodes.list())
-        return tuple(each for each in labels if wanted.items() <= each.items())
+        """Labels of the nodes that the Workspace would take; none where it is not shaped like
+        one, which the schema will tell."""
+        try:
+            asked = Workspace.model_validate({"resource": _field(manifest, "resource")})
+        except ValidationError:
+            return ()
+        return tuple(each.metadata.labels for each in byo.selected(asked, self._nodes.list()))
 
 
 def server(
@@ -90,6 +113,12 @@ def _certificates(told: Process, client: Client, clock: Clock) -> CertificateSou
         WebhookTrust(client, validating=[VALIDATING], mutating=[MUTATING]),
         clock,
     )
+
+
+def _config_names(manifest: Manifest) -> set[str]:
+    """The ConfigMaps that a Workspace names."""
+    named = (_field(manifest, part, "config") for part in ("inference", "tuning"))
+    return {name for name in named if isinstance(name, str) and name}
 
 
 def _field(manifest: Manifest, *path: str) -> object:

@@ -14,23 +14,25 @@ _STARTUP_PERIOD_SECONDS = 2
 _HEALTH_CHECK = "/workspace/vllm/multi-node-health-check.py"
 
 
-def startup(seconds: int) -> Manifest:
+def startup(seconds: int, path: str = HEALTH_PATH) -> Manifest:
     """Loading a model may take `seconds`; only then is the container given up."""
     return {
-        "httpGet": _health(),
+        "httpGet": _health(path),
         "periodSeconds": _STARTUP_PERIOD_SECONDS,
         "timeoutSeconds": 5,
         "failureThreshold": math.ceil(seconds / _STARTUP_PERIOD_SECONDS),
     }
 
 
-def readiness() -> Manifest:
-    return {"httpGet": _health(), "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3}
+def readiness(path: str = HEALTH_PATH) -> Manifest:
+    asked = {"httpGet": _health(path)}
+    return {**asked, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3}
 
 
-def liveness() -> Manifest:
+def liveness(path: str = HEALTH_PATH) -> Manifest:
     """Patient: an engine under full load answers late and must not be killed for it."""
-    return {"httpGet": _health(), "periodSeconds": 10, "timeoutSeconds": 15, "failureThreshold": 6}
+    asked = {"httpGet": _health(path)}
+    return {**asked, "periodSeconds": 10, "timeoutSeconds": 15, "failureThreshold": 6}
 
 
 def distributed_readiness(leader: str) -> Manifest:
@@ -61,8 +63,8 @@ def distributed_liveness(leader: str, ray_port: int) -> Manifest:
     }
 
 
-def _health() -> dict[str, Any]:
-    return {"path": HEALTH_PATH, "port": PORT}
+def _health(path: str) -> dict[str, Any]:
+    return {"path": path, "port": PORT}
 
 
 def _check(question: str, *arguments: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from apis.kaito.v1beta1 import labels
@@ -18,18 +19,43 @@ _SKU_TOLERATION = {
 }
 
 
-def node_affinity(wanted: Mapping[str, str]) -> Manifest | None:
-    """Only nodes with all these labels; None where any node will do."""
-    if not wanted:
-        return None
-    expressions = [
-        {"key": key, "operator": "In", "values": [wanted[key]]} for key in sorted(wanted)
-    ]
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Nodes: those that any of `terms` (core/v1 NodeSelectorTerm) describes, or any node where
+    there is none. Of them those that a term of `first` describes are taken first."""
+
+    terms: tuple[Manifest, ...] = ()
+    first: tuple[Manifest, ...] = ()
+
+
+def labelled(wanted: Mapping[str, str], *, without: Iterable[str] = ()) -> Manifest:
+    """The nodes with all these labels, and with none of those keys."""
     return {
-        "requiredDuringSchedulingIgnoredDuringExecution": {
-            "nodeSelectorTerms": [{"matchExpressions": expressions}]
-        }
+        "matchExpressions": [
+            *({"key": key, "operator": "In", "values": [wanted[key]]} for key in sorted(wanted)),
+            *({"key": key, "operator": "DoesNotExist"} for key in without),
+        ]
     }
+
+
+def named(node: str, wanted: Mapping[str, str] | None = None) -> Manifest:
+    """The node of that name, if it has these labels too. A term takes no second name."""
+    field = {"key": "metadata.name", "operator": "In", "values": [node]}
+    return {**(labelled(wanted) if wanted else {}), "matchFields": [field]}
+
+
+def node_affinity(reach: Reach) -> Manifest | None:
+    """Only nodes within reach; None where any node will do."""
+    affinity: Manifest = {}
+    if reach.terms:
+        affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {
+            "nodeSelectorTerms": list(reach.terms)
+        }
+    if reach.first:
+        affinity["preferredDuringSchedulingIgnoredDuringExecution"] = [
+            {"weight": 100, "preference": term} for term in reach.first
+        ]
+    return affinity or None
 
 
 def apart(pod_labels: Mapping[str, str]) -> Manifest:

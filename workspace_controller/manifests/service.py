@@ -7,12 +7,14 @@ from typing import Any
 from apis.container import PORT, SERVICE_PORT
 from apis.kaito.v1beta1 import labels
 from apis.kaito.v1beta1.workspace import Workspace
+from kube import quantity
 from kube.meta import Manifest
+from kube.objects import Unstructured
+from presets.engines.vllm import KV_EVENTS_PORT
 from workspace_controller.manifests import ownership
 
 RAY_PORT = 6379
 DASHBOARD_PORT = 8265
-KV_EVENTS_PORT = 5557
 _POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 
 
@@ -25,13 +27,25 @@ def url(workspace: Workspace) -> str:
     return f"http://{workspace.metadata.name}.{workspace.metadata.namespace}.svc.cluster.local"
 
 
-def endpoint(workspace: Workspace, *, vllm: bool) -> Manifest:
-    """`http://<workspace>.<namespace>`: pod 0 alone, which leads where there are several.
+def kind(workspace: Workspace) -> str:
+    """ClusterIP, or LoadBalancer where that is asked for."""
+    asked = workspace.metadata.annotations.get(labels.ENABLE_LB_ANNOTATION)
+    return "LoadBalancer" if asked == labels.ENABLE_LB_VALUE else "ClusterIP"
+
+
+def selected(found: Unstructured | None) -> int:
+    """The ordinal of the pod that a stored endpoint stands for."""
+    selector = {} if found is None else found.spec.get("selector") or {}
+    return quantity.count(str(selector.get(_POD_NAME_LABEL, "")).rpartition("-")[2]) or 0
+
+
+def endpoint(workspace: Workspace, *, vllm: bool, ordinal: int = 0) -> Manifest:
+    """`http://<workspace>.<namespace>`: one pod alone. It is pod 0, which leads where there are
+    several, and another only while that one is replaced.
 
     What vLLM offers beside HTTP has no authentication, so a load balancer does not carry it.
     """
-    asked = workspace.metadata.annotations.get(labels.ENABLE_LB_ANNOTATION)
-    balanced = asked == labels.ENABLE_LB_VALUE
+    balanced = kind(workspace) == "LoadBalancer"
     ports = [_port("http", SERVICE_PORT, PORT)]
     if vllm and not balanced:
         ports += [
@@ -45,8 +59,8 @@ def endpoint(workspace: Workspace, *, vllm: bool) -> Manifest:
         "kind": "Service",
         "metadata": ownership.child_metadata(workspace, name),
         "spec": {
-            "type": "LoadBalancer" if balanced else "ClusterIP",
-            "selector": {**ownership.pod_labels(workspace), _POD_NAME_LABEL: f"{name}-0"},
+            "type": kind(workspace),
+            "selector": {**ownership.pod_labels(workspace), _POD_NAME_LABEL: f"{name}-{ordinal}"},
             "ports": ports,
             "publishNotReadyAddresses": True,
         },

@@ -27,17 +27,10 @@ class Volumes:
         )
 
 
-def shared_memory() -> Volumes:
+def shared_memory(mib: int) -> Volumes:
     """The 64 MiB that a container has by itself are too little for the engine's processes."""
-    return mounted("dshm", {"emptyDir": {"medium": "Memory"}}, container.SHM_DIR)
-
-
-def weights(local_directory: str) -> Volumes:
-    """The node's own copy, read-only, where there is one; else room for a download."""
-    if local_directory:
-        source = {"hostPath": {"path": local_directory, "type": "Directory"}}
-        return mounted("model-weights-volume", source, container.WEIGHTS_DIR, read_only=True)
-    return mounted("model-weights-volume", {"emptyDir": {}}, container.WEIGHTS_DIR)
+    source = {"emptyDir": {"medium": "Memory", "sizeLimit": f"{mib}Mi"}}
+    return mounted("dshm", source, container.SHM_DIR) if mib else Volumes()
 
 
 def config(config_map: str) -> Volumes:
@@ -48,8 +41,13 @@ def config(config_map: str) -> Volumes:
     return mounted("config-volume", source, container.CONFIG_DIR, read_only=True)
 
 
-def mounted(name: str, source: dict[str, Any], path: str, *, read_only: bool = False) -> Volumes:
+def mounted(
+    name: str, source: dict[str, Any], path: str, *, read_only: bool = False, inside: str = ""
+) -> Volumes:
+    """The volume at `path`, or of it the directory `inside`."""
     mount: Manifest = {"name": name, "mountPath": path}
     if read_only:
         mount["readOnly"] = True
+    if inside:
+        mount["subPath"] = inside
     return Volumes(volumes=({"name": name, **source},), mounts=(mount,))

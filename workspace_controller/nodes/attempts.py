@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 ATTEMPTS_ANNOTATION = "kaito.sh/node-claim-attempts"
@@ -120,10 +120,16 @@ def _attempt(fields: Mapping[str, Any]) -> Attempt:
         number=int(fields["attempt"]),
         made=bool(fields.get("made", False)),
         losses=int(fields.get("losses", 0)),
-        not_before=datetime.fromisoformat(not_before) if not_before else None,
+        not_before=_moment(not_before) if not_before else None,
         reason=str(fields.get("reason", "")),
         message=str(fields.get("message", "")),
     )
+
+
+def _moment(text: str) -> datetime:
+    """In UTC where a hand that wrote it named no time zone."""
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _fields(attempt: Attempt) -> dict[str, Any]:

@@ -1,109 +1,135 @@
-"""Nodes that are simply there, found by the user's labels: bring your own. Pure."""
+"""Nodes that are simply there, named by the user or found by the user's labels. Pure."""
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from apis.gpu import GPU, NO_GPU
+import msgspec
+
 from apis.kaito.v1beta1 import conditions as c
-from apis.kaito.v1beta1 import labels
-from apis.kaito.v1beta1.workspace import Partition, Workspace
-from kube import quantity
+from apis.kaito.v1beta1.workspace import Workspace
+from cloudproviders.instancetype import InstanceType
 from kube.meta import Condition
 from kube.objects import Node
-from workspace_controller.errors import UserError
-from workspace_controller.nodes import readiness
-from workspace_controller.nodes.provisioner import Need, NodeShape, user_labels
+from workspace_controller.manifests import scheduling
+from workspace_controller.manifests.scheduling import Reach
+from workspace_controller.nodes import readiness, shapes, unmanaged
+from workspace_controller.nodes.provisioner import (
+    Holding,
+    Need,
+    NodeShape,
+    preferred_nodes,
+    user_labels,
+)
 from workspace_controller.plan import Plan
 from workspace_controller.workspace.observed import Observed
 
 
 @dataclass(frozen=True, slots=True)
 class BringYourOwn:
-    """Asks for nothing; waits until enough labelled nodes are ready."""
+    """Asks for nothing; waits until enough of the user's nodes are ready.
+
+    Those of `resource.preferredNodes` come first, whatever their labels; the rest are those that
+    `resource.labelSelector` selects. Where only names are given, only they are meant.
+    """
+
+    instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
 
     def shape(self, workspace: Workspace, seen: Observed) -> NodeShape | None:
-        """The first ready node speaks for all: admission has checked that they are alike."""
-        ready = sorted(
-            (node for node in _selected(workspace, seen) if readiness.is_up(node)),
-            key=lambda node: node.metadata.name,
-        )
-        if not ready:
+        """The first that can be used speaks for all; what is unlike it is not counted."""
+        usable = _usable(workspace, seen)
+        if not usable:
             return None
-        part = workspace.resource.partition if workspace.resource else None
-        whole = _shape(ready[0])
-        return whole if part is None else _part(whole, part)
+        asked = workspace.resource.partition if workspace.resource else None
+        whole = shapes.of_node(usable[0], self.instance_types)
+        return whole if asked is None else shapes.part(whole, asked)
 
     def waiting(self, workspace: Workspace, seen: Observed) -> Plan:
-        message = f"no ready Node has the labels {_spelled(user_labels(workspace))}"
+        message = f"no ready Node {_spelled(workspace)}"
         missing = Condition(
             type=c.NODES_READY, status="False", reason=c.REASON_NODE_NOT_READY, message=message
         )
-        return _plan(missing, _selected(workspace, seen))
+        return _plan(workspace, seen, missing, selected(workspace, seen.nodes))
 
-    def node_labels(self, workspace: Workspace) -> dict[str, str]:
-        return user_labels(workspace)
+    def reach(self, workspace: Workspace) -> Reach:
+        named = unmanaged.reach_preferred(workspace)
+        wanted = user_labels(workspace)
+        selected_too = (scheduling.labelled(wanted),) if wanted else ()
+        return Reach((*named, *selected_too), first=named if selected_too else ())
+
+    def holdings(self, workspace: Workspace) -> tuple[Holding, ...]:
+        """None: the cluster need not know NodeClaims, nor we be allowed to ask for them."""
+        return ()
 
     def plan(self, workspace: Workspace, seen: Observed, need: Need) -> Plan:
-        nodes = _selected(workspace, seen)
-        return _plan(readiness.nodes_ready(nodes, need.shape, need.nodes), nodes)
+        alike = [
+            node
+            for node in _usable(workspace, seen)
+            if shapes.serves_as(shapes.of_node(node, self.instance_types), need.shape)
+        ]
+        ready = readiness.nodes_ready(alike, need.shape, need.nodes)
+        return _plan(workspace, seen, ready, alike)
 
 
-def _plan(nodes_ready: Condition, nodes: list[Node]) -> Plan:
-    resource = readiness.resource_ready((nodes_ready,), c.REASON_RESOURCE_NOT_READY)
-    return Plan(
-        conditions=(nodes_ready, resource),
-        worker_nodes=tuple(sorted(node.metadata.name for node in nodes)),
-        waits_for=None if nodes_ready.status == "True" else nodes_ready.reason,
-    )
-
-
-def _selected(workspace: Workspace, seen: Observed) -> list[Node]:
+def selected(workspace: Workspace, nodes: Iterable[Node]) -> list[Node]:
+    """The nodes that the Workspace names, as it names them; then those that it selects."""
+    found = {node.metadata.name: node for node in nodes}
+    names = preferred_nodes(workspace)
     wanted = user_labels(workspace)
-    return [node for node in seen.nodes if wanted.items() <= node.metadata.labels.items()]
+    labelled = (
+        found[name]
+        for name in sorted(set(found) - set(names))
+        if (wanted or not names) and wanted.items() <= found[name].metadata.labels.items()
+    )
+    return [*(found[name] for name in names if name in found), *labelled]
 
 
-def _shape(node: Node) -> NodeShape:
-    """From the labels of gpu-feature-discovery; without them, what the node itself offers."""
-    return NodeShape(
-        instance_type="",
-        gpu=_gpu(node),
-        cpus=int(quantity.parse(node.status.allocatable.get("cpu", "0"))),
-        memory_gib=quantity.gib(node.status.allocatable.get("memory", "0")),
+def _usable(workspace: Workspace, seen: Observed) -> list[Node]:
+    """Ready, and not filled by another Workspace; where a node is cordoned, or has a taint that
+    its pods do not tolerate, only if they are there already."""
+    here = unmanaged.busy(seen.pods)
+    return [
+        node
+        for node in selected(workspace, seen.nodes)
+        if readiness.is_up(node)
+        and node.metadata.name not in seen.taken
+        and (unmanaged.is_open(node) or node.metadata.name in here)
+    ]
+
+
+def _plan(
+    workspace: Workspace, seen: Observed, nodes_ready: Condition, nodes: Sequence[Node]
+) -> Plan:
+    enough = nodes_ready.status == "True"
+    why = "" if enough else _missing(workspace, seen)
+    said = msgspec.structs.replace(nodes_ready, message=f"{nodes_ready.message}{why}")
+    resource = readiness.resource_ready((said,), c.REASON_RESOURCE_NOT_READY)
+    return Plan(
+        conditions=(said, resource),
+        worker_nodes=tuple(sorted(node.metadata.name for node in nodes)),
+        waits_for=None if enough else said.reason,
     )
 
 
-def _part(whole: NodeShape, part: Partition) -> NodeShape:
-    """A slice of one GPU (MIG), or some of the GPUs; admission has checked the form."""
-    if part.mode == "mig":
-        size = float(part.profile.partition(".")[2].removesuffix("gb"))
-        slice_ = GPU(1, whole.gpu.model, float(int(size)), whole.gpu.compute_capability)
-        return dataclasses.replace(whole, gpu=slice_, mig_profile=part.profile)
-    count = part.count or whole.gpu.count
-    if count > whole.gpu.count:
-        raise UserError(
-            c.RESOURCE_READY,
-            "InvalidPartition",
-            f"resource.partition.count: {count} GPUs are more than the {whole.gpu.count} of a node",
-        )
-    return dataclasses.replace(whole, gpu=dataclasses.replace(whole.gpu, count=count))
-
-
-def _gpu(node: Node) -> GPU:
-    said = node.metadata.labels
-    count, memory = said.get(labels.GPU_COUNT_LABEL, ""), said.get(labels.GPU_MEMORY_LABEL, "")
-    if not (count.isdigit() and memory.isdigit() and int(count) > 0):
-        return NO_GPU
-    major = said.get(labels.GPU_COMPUTE_MAJOR_LABEL, "")
-    minor = said.get(labels.GPU_COMPUTE_MINOR_LABEL, "")
-    return GPU(
-        count=int(count),
-        model=said.get(labels.GPU_PRODUCT_LABEL, ""),
-        memory_gib=float(int(int(memory) / 1024 + 0.5)),
-        compute_capability=f"{major}.{minor}" if major and minor else "",
+def _missing(workspace: Workspace, seen: Observed) -> str:
+    """What keeps nodes from counting, by name."""
+    chosen = {node.metadata.name: node for node in selected(workspace, seen.nodes)}
+    absent = [name for name in preferred_nodes(workspace) if name not in chosen]
+    taken = sorted(seen.taken & chosen.keys())
+    closed = sorted(name for name, node in chosen.items() if not unmanaged.is_open(node))
+    told = (
+        ("preferredNodes that do not exist", absent),
+        ("used by another Workspace", taken),
+        ("cordoned, or with a taint that is not tolerated", closed),
     )
+    return "".join(f"; {what}: {', '.join(names)}" for what, names in told if names)
 
 
-def _spelled(wanted: dict[str, str]) -> str:
-    return ", ".join(f"{key}={wanted[key]}" for key in sorted(wanted)) or "(none)"
+def _spelled(workspace: Workspace) -> str:
+    wanted, names = user_labels(workspace), preferred_nodes(workspace)
+    by_label = ", ".join(f"{key}={wanted[key]}" for key in sorted(wanted))
+    by_name = f"is one of preferredNodes ({', '.join(names)})"
+    if not names:
+        return f"has the labels {by_label or '(none)'}"
+    return f"{by_name} or has the labels {by_label}" if by_label else by_name

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from apis.gpu import GPU
 from apis.kaito.v1beta1.labels import GPU_RESOURCE, RESERVED_SELECTOR_KEYS
 from apis.kaito.v1beta1.workspace import Workspace
+from kube.meta import Resource
+from workspace_controller.manifests.scheduling import Reach
 from workspace_controller.plan import Plan
 from workspace_controller.workspace.observed import Observed
 
 
 @dataclass(frozen=True, slots=True)
 class NodeShape:
-    """One node as the estimate sees it. `cpus` and `memory_gib` are 0 where nobody knows."""
+    """One node as the estimate sees it. `cpus` and `memory_gib` are 0 where nobody knows.
+
+    With a `mig_profile` its GPU is one slice. `sliced`: the node advertises its slices as GPUs.
+    """
 
     instance_type: str
     gpu: GPU
     cpus: int = 0
     memory_gib: float = 0.0
     mig_profile: str = ""
+    sliced: bool = False
+    nvme: bool = False
+    """With NVMe disks of its own."""
 
     @property
     def gpu_resource(self) -> str:
         """What pods ask for and nodes advertise: whole GPUs, or slices of one profile."""
-        return f"nvidia.com/mig-{self.mig_profile}" if self.mig_profile else GPU_RESOURCE
+        if self.mig_profile and not self.sliced:
+            return f"nvidia.com/mig-{self.mig_profile}"
+        return GPU_RESOURCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,20 @@ class Need:
     shape: NodeShape
     nodes: int
     disk_gib: int
+
+    def __post_init__(self) -> None:
+        """Of no nodes at all there are always enough: such a target would be reached at once."""
+        if self.nodes < 1:
+            raise ValueError(f"{self.nodes} nodes are no target")
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Objects that the nodes of a Workspace hang on: a cluster-scoped kind, and the label
+    selector that tells whose they are."""
+
+    resource: Resource[Any]
+    labels: str
 
 
 class NodeProvisioner(Protocol):
@@ -55,17 +80,35 @@ class NodeProvisioner(Protocol):
         """What to say while `shape` is None."""
         ...
 
-    def node_labels(self, workspace: Workspace) -> dict[str, str]:
-        """The labels by which pods find these nodes, and no others."""
+    def reach(self, workspace: Workspace) -> Reach:
+        """By what pods find these nodes, and no others. It depends on the Workspace alone: what
+        it said would otherwise change the pods whenever a node comes or goes."""
+        ...
+
+    def holdings(self, workspace: Workspace) -> tuple[Holding, ...]:
+        """What must be gone before the Workspace may go, to be listed live, never from a cache.
+
+        In the order in which to delete: the next is touched once the one before is gone, or a
+        pool would replace the claims that are taken from it.
+        """
         ...
 
 
 def user_labels(workspace: Workspace) -> dict[str, str]:
-    """`resource.labelSelector.matchLabels` without the keys by which nodes are marked as taken.
-
-    `matchExpressions` are validated but select nothing, as upstream has it.
-    """
+    """`resource.labelSelector` without the keys by which nodes are marked as taken. An
+    expression `In` with one value is a label in other words; admission lets no other pass."""
     if workspace.resource is None:
         return {}
-    wanted = workspace.resource.label_selector.match_labels
+    wanted = workspace.resource.label_selector.pairs
     return {key: value for key, value in wanted.items() if key not in RESERVED_SELECTOR_KEYS}
+
+
+def preferred_nodes(workspace: Workspace) -> tuple[str, ...]:
+    """`resource.preferredNodes`, each once."""
+    named = workspace.resource.preferred_nodes if workspace.resource else ()
+    return tuple(dict.fromkeys(filter(None, named)))
+
+
+def selector(labels: Mapping[str, str]) -> str:
+    """Labels as a list request spells them."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())

@@ -32,7 +32,7 @@ def nodes_ready(nodes: Sequence[Node], shape: NodeShape, wanted: int) -> Conditi
     A surplus or sick node more does no harm: only what is wanted is counted.
     """
     up = [node for node in nodes if is_up(node) and is_of_type(node, shape.instance_type)]
-    equipped = [node for node in up if _gpus(node, shape) >= shape.gpu.count]
+    equipped = [node for node in up if gpus(node, shape) >= shape.gpu.count]
     if len(up) < wanted:
         reason = c.REASON_NODE_NOT_READY
         message = f"{len(up)} of {wanted} Nodes are ready"
@@ -75,15 +75,16 @@ def _nodes_ready(status: str, reason: str, message: str, nodes: Sequence[Node]) 
     )
 
 
-def _gpus(node: Node, shape: NodeShape) -> int:
+def gpus(node: Node, shape: NodeShape) -> int:
+    """How many of the shape's GPUs, or slices, the node advertises."""
     return int(quantity.parse(node.status.allocatable.get(shape.gpu_resource, "0")))
 
 
 def _missing_gpus(nodes: Sequence[Node], shape: NodeShape) -> str:
     lacking = (
-        f"{node.metadata.name} has {_gpus(node, shape)} of {shape.gpu.count}"
+        f"{node.metadata.name} has {gpus(node, shape)} of {shape.gpu.count}"
         for node in sorted(nodes, key=lambda node: node.metadata.name)
-        if _gpus(node, shape) < shape.gpu.count
+        if gpus(node, shape) < shape.gpu.count
     )
     return f"{shape.gpu_resource} is not allocatable yet: {', '.join(lacking)}"
 

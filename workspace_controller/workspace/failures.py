@@ -8,8 +8,7 @@ from typing import NamedTuple
 from apis.kaito.v1beta1 import conditions as c
 from kube.meta import find_condition
 from kube.objects import ContainerStatus, Pod
-
-_LONGEST_MESSAGE = 256
+from workspace_controller import messages
 
 _PULL_ERRORS = frozenset(
     {
@@ -85,6 +84,8 @@ def _crash_loop(container: ContainerStatus) -> str | None:
     ended = container.last_state.terminated
     if message is None or ended is None:
         return message
+    if said := ended.message.strip().rpartition("\n")[2]:
+        message = f"container {container.name}: {said}"
     return f"{message} (exit code {ended.exit_code})"
 
 
@@ -125,5 +126,4 @@ def _unschedulable(pod: Pod) -> Failure | None:
 
 
 def _failure(reason: str, message: str) -> Failure:
-    cut = message if len(message) <= _LONGEST_MESSAGE else message[: _LONGEST_MESSAGE - 3] + "..."
-    return Failure(reason, cut)
+    return Failure(reason, messages.cut(message))

@@ -8,6 +8,7 @@ by a restart for instance, costs one conflict. Pure.
 from __future__ import annotations
 
 from apis.kaito.v1beta1.workspace import Workspace
+from kube import quantity
 
 
 class LatestWrites:
@@ -36,5 +37,4 @@ class LatestWrites:
 
 def _version(workspace: Workspace) -> int:
     """resourceVersions of one kind are ordered numbers (so promised since Kubernetes 1.35)."""
-    text = workspace.metadata.resource_version
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return quantity.count(workspace.metadata.resource_version) or 0

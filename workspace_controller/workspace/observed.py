@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from apis.karpenter.v1.nodeclaim import NodeClaim
-from kube.objects import ConfigMap, Node, Pod, Unstructured
+from kube.objects import ConfigMap, ControllerRevision, Node, Pod, Unstructured
+from workspace_controller.workspace.models import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,13 @@ class Observed:
 
     `departed` holds the last state of claims that stood for an ordinal and are gone by now.
     `nodes` holds those that carry the Workspace's labels, those that its claims name and, where
-    nodes are brought along, those that the user's labels select.
+    nodes are brought along, those that the user's labels select. `usual`: seconds by stage that
+    such machines took here.
+
+    `model` is what Hugging Face says of a preset that the catalogue does not have, None where
+    nobody asked. `taken` names those of `nodes` that another Workspace's pods fill. `pool` is the
+    NodePool of that name, whoever made it; `node_classes` are all of the kind in use, by name, or
+    None where the cluster does not know the kind.
     """
 
     now: datetime
@@ -26,4 +33,21 @@ class Observed:
     stateful_set: Unstructured | None = None
     services: Mapping[str, Unstructured] = field(default_factory=dict)
     pods: tuple[Pod, ...] = ()
+    benchmarks: tuple[Pod, ...] = ()
+    loaders: tuple[Pod, ...] = ()
+    nonce: str = ""
+    """Another one each round, that nobody can guess."""
+    revisions: tuple[ControllerRevision, ...] = ()
     config: ConfigMap | None = None
+    model: Answer | None = None
+    pin: Answer | None = None
+    """Where Hugging Face says that the preset's main branch is; None where nobody asked."""
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    usual: Mapping[str, float] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+    pool: Unstructured | None = None
+    node_classes: Mapping[str, Unstructured] | None = None
+
+    def child(self, kind: str, name: str) -> Unstructured | None:
+        """What is there of a child that users edit."""
+        return self.services.get(name) if kind == "Service" else self.stateful_set

@@ -12,15 +12,32 @@ from apis.kaito.v1beta1.workspace import Workspace
 from workspace_controller.errors import UserError
 from workspace_controller.plan import Plan
 from workspace_controller.settings import Settings
+from workspace_controller.workspace.adapters import adapters
+from workspace_controller.workspace.availability import availability
+from workspace_controller.workspace.benchmark import benchmark
+from workspace_controller.workspace.description import description
+from workspace_controller.workspace.history import history
 from workspace_controller.workspace.inference import inference
 from workspace_controller.workspace.nodes import nodes
 from workspace_controller.workspace.observed import Observed
+from workspace_controller.workspace.pins import pinning
 from workspace_controller.workspace.revision import revision
 from workspace_controller.workspace.tuning import tuning
 
 Step: TypeAlias = Callable[[Workspace, Observed, Settings], Plan]
 
-STEPS: tuple[Step, ...] = (revision, tuning, nodes, inference)
+STEPS: tuple[Step, ...] = (
+    revision,
+    tuning,
+    availability,
+    description,
+    nodes,
+    pinning,
+    history,
+    adapters,
+    inference,
+    benchmark,
+)
 
 
 def make_plan(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:

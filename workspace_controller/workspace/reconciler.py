@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import Any, Protocol
 
-from apis.kaito.v1beta1.labels import (
-    WORKSPACE_FINALIZER,
-    WORKSPACE_LABEL,
-    WORKSPACE_NAMESPACE_LABEL,
-)
-from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace, WorkspaceStatus
-from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
+from apis.kaito.v1beta1.labels import WORKSPACE_FINALIZER
+from apis.kaito.v1beta1.status import WorkspaceStatus
+from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace
 from kube.apply import merge_patch
 from kube.client import Client
 from kube.clock import Clock
 from kube.controller import Result
-from kube.errors import AlreadyExistsError, ConflictError, KubeError
+from kube.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    FieldConflictError,
+    KubeError,
+    NotFoundError,
+)
 from kube.meta import Manifest, ObjectMeta, Resource
 from workspace_controller.plan import Event, Plan
 from workspace_controller.settings import Settings
-from workspace_controller.workspace import status
+from workspace_controller.workspace import finalize, status
+from workspace_controller.workspace.children import editable
 from workspace_controller.workspace.latest import LatestWrites
 from workspace_controller.workspace.observe import Caches, observe
 from workspace_controller.workspace.observed import Observed
@@ -68,7 +73,7 @@ class WorkspaceReconciler:
         plan = make_plan(workspace, seen, self._settings)
         # Stored before any claim can exist, or a crash here leaks one or makes it twice.
         workspace = await self._save_metadata(workspace, plan)
-        refused = await self._carry_out(plan, workspace)
+        refused = await self._carry_out(plan, workspace, seen)
         await self._report(workspace, plan, seen, refused)
         if refused is not None:
             raise refused
@@ -88,7 +93,9 @@ class WorkspaceReconciler:
             changes["annotations"] = dict(plan.annotations)
         return await self._patch_metadata(workspace, changes) if changes else workspace
 
-    async def _carry_out(self, plan: Plan, workspace: Workspace) -> KubeError | None:
+    async def _carry_out(
+        self, plan: Plan, workspace: Workspace, seen: Observed
+    ) -> KubeError | None:
         """Deletes, creates, applies, then changes; the first refusal ends the round and goes to
         status."""
         try:
@@ -99,11 +106,14 @@ class WorkspaceReconciler:
             for manifest in plan.create:
                 await self._create(manifest, workspace)
             for manifest in plan.apply:
-                await self._client.apply(manifest)
+                await self._apply(manifest, workspace, seen)
             for change in plan.change:
-                await self._client.patch(
-                    change.resource, change.name, change.patch, namespace=change.namespace
-                )
+                with suppress(NotFoundError):  # what is gone needs no change, and its end wakes us
+                    await self._client.patch(
+                        change.resource, change.name, change.patch, namespace=change.namespace
+                    )
+            for manifest in plan.create_last:
+                await self._create(manifest, workspace)
         except ConflictError:
             raise
         except KubeError as refused:
@@ -111,20 +121,48 @@ class WorkspaceReconciler:
         return None
 
     async def _create(self, manifest: Manifest, workspace: Workspace) -> None:
-        kind, name = manifest["kind"], manifest["metadata"]["name"]
         try:
-            await self._client.create(manifest)
+            await self._telling(workspace, manifest, self._client.create(manifest))
         except AlreadyExistsError:
             return  # made in a round that the cache does not show yet: the name is its identity
+
+    async def _apply(self, manifest: Manifest, workspace: Workspace, seen: Observed) -> None:
+        """What users edit without force: who has set a field otherwise since we looked is not to
+        lose it. That is a conflict like any other, unless we had looked at the newest state: then
+        we and the API server disagree on whose a field is, and no repetition will end that."""
+        resource = editable(manifest)
+        applied = self._client.apply(manifest, force=resource is None)
+        try:
+            if seen.pool is None:
+                await self._telling(workspace, manifest, applied)
+            else:
+                await applied
+        except FieldConflictError as error:
+            known = seen.child(manifest["kind"], manifest["metadata"]["name"])
+            if resource and known and await self._is_newest(resource, known.metadata):
+                raise KubeError(error.status, error.reason, error.message, error.details) from error
+            raise
+
+    async def _telling(
+        self, workspace: Workspace, manifest: Manifest, made: Awaitable[Manifest]
+    ) -> None:
+        """Awaits it, and tells of what costs money that it is there, or why not."""
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        try:
+            await made
+        except (AlreadyExistsError, ConflictError):
+            raise
         except KubeError as error:
             if kind in _TOLD:
-                failed = Event(
-                    "Warning", f"{kind}CreationFailed", f"{kind} {name}: {error.message}"
-                )
-                self._tell(workspace, failed)
+                words = f"{kind} {name}: {error.message}"
+                self._tell(workspace, Event("Warning", f"{kind}CreationFailed", words))
             raise
         if kind in _TOLD:
             self._tell(workspace, Event("Normal", f"{kind}Created", f"{kind} {name} created"))
+
+    async def _is_newest(self, resource: Resource[Any], known: ObjectMeta) -> bool:
+        now = await self._client.get(resource, known.name, known.namespace)
+        return now is not None and now.metadata.resource_version == known.resource_version
 
     async def _report(
         self, workspace: Workspace, plan: Plan, seen: Observed, refused: KubeError | None
@@ -133,6 +171,8 @@ class WorkspaceReconciler:
         now = self._clock.now()
         after = status.workspace_status(workspace, plan, seen, error=error, now=now)
         self._tell_blocked(workspace, plan)
+        for event in plan.events:
+            self._tell(workspace, event)
         await self._patch_status(workspace, after)
 
     def _tell_blocked(self, workspace: Workspace, plan: Plan) -> None:
@@ -145,36 +185,26 @@ class WorkspaceReconciler:
             self._tell(workspace, Event("Warning", blocked.reason, blocked.message))
 
     async def _finalize(self, workspace: Workspace) -> Result:
-        """The nodes first, then the finalizer; what we own beside them the API server collects.
-
-        The list is live, not cached: a claim that was made a moment ago must not be forgotten,
-        for nobody would ever delete it.
-        """
+        """Pods and nodes first, then the finalizer; the rest the API server collects."""
         if WORKSPACE_FINALIZER not in workspace.metadata.finalizers:
             return Result()
-        claims = await self._claims(workspace)
-        for claim in claims:
-            if not claim.deleting:
-                await self._client.delete(NODE_CLAIMS, claim.metadata.name, uid=claim.metadata.uid)
-        names = sorted(claim.metadata.name for claim in claims)
-        message = f"waiting for NodeClaims to end: {', '.join(names)}" if names else "deleted"
-        after = status.deleting_status(workspace, message, self._clock.now())
-        if names:
+        now = self._clock.now()
+        try:
+            remains = await finalize.end(self._client, self._settings.nodes, workspace, now)
+        except ConflictError:
+            raise
+        except KubeError as refused:
+            message = f"cannot go on: {refused}"
+            await self._patch_status(workspace, status.deleting_status(workspace, message, now))
+            raise
+        if remains.message:
+            after = status.deleting_status(workspace, remains.message, now)
             await self._patch_status(workspace, after)
-            return Result()  # the watch of claims brings us back
+            return Result(remains.look_again)  # or sooner, by the watches of pods and claims
         finalizers = [each for each in workspace.metadata.finalizers if each != WORKSPACE_FINALIZER]
         gone = await self._patch_metadata(workspace, {"finalizers": finalizers})
         self._latest.forget(gone)
         return Result()
-
-    async def _claims(self, workspace: Workspace) -> list[NodeClaim]:
-        """As the API server has them now; none where all nodes are brought along, for there the
-        cluster need not know the kind, nor we be allowed to ask."""
-        if self._settings.facts.byo:
-            return []
-        meta = workspace.metadata
-        of_workspace = f"{WORKSPACE_LABEL}={meta.name},{WORKSPACE_NAMESPACE_LABEL}={meta.namespace}"
-        return (await self._client.list(NODE_CLAIMS, labels=of_workspace)).items
 
     async def _patch_metadata(self, workspace: Workspace, changes: Manifest) -> Workspace:
         """Locked by resourceVersion: lists are replaced whole, and a decision that rests on an

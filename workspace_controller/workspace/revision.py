@@ -7,40 +7,69 @@ people and tools that ask which revision is running, under upstream's names.
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
 
-from apis.kaito.v1beta1.labels import WORKSPACE_HASH_ANNOTATION, WORKSPACE_REVISION_ANNOTATION
+from apis.kaito.v1beta1.labels import (
+    REVISED_ANNOTATIONS,
+    WORKSPACE_HASH_ANNOTATION,
+    WORKSPACE_REVISION_ANNOTATION,
+)
 from apis.kaito.v1beta1.workspace import Workspace
-from apis.model import ApiModel
+from kube import quantity
+from kube.objects import ControllerRevision
 from workspace_controller.plan import Plan
 from workspace_controller.settings import Settings
 from workspace_controller.workspace.observed import Observed
 
+SECTIONS = ("resource", "inference", "tuning")
+
+
+def meant(workspace: Workspace) -> dict[str, Any]:
+    """What a revision keeps: the sections as they were written, and the annotations beside them
+    that change the pods."""
+    parts = {key: getattr(workspace, key) for key in SECTIONS}
+    sections = {key: part.to_json() for key, part in parts.items() if part is not None}
+    return {**sections, **_annotations(workspace)}
+
 
 def spec_hash(workspace: Workspace) -> str:
-    """sha256 over the JSON of resource, inference and tuning, each on its line."""
-    parts: tuple[ApiModel | None, ...] = (
-        workspace.resource,
-        workspace.inference,
-        workspace.tuning,
+    """sha256 over the JSON of what is meant. Defaults are left out, written or not: a field that
+    the API gains is no edit."""
+    parts = {key: getattr(workspace, key) for key in SECTIONS}
+    said: dict[str, Any] = {
+        key: part.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        for key, part in parts.items()
+        if part is not None
+    }
+    canonical = json.dumps(
+        {**said, **_annotations(workspace)}, sort_keys=True, separators=(",", ":")
     )
-    lines = ("null" if part is None else part.model_dump_json(by_alias=True) for part in parts)
-    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def number(workspace: Workspace) -> int:
-    """The revision that the Workspace is at, once what was decided now is stored."""
+def _annotations(workspace: Workspace) -> dict[str, Any]:
+    said = workspace.metadata.annotations
+    found = {key: said[key] for key in REVISED_ANNOTATIONS if key in said}
+    return {"annotations": found} if found else {}
+
+
+def number(workspace: Workspace, kept: Iterable[ControllerRevision] = ()) -> int:
+    """The revision that the Workspace is at, once what was decided now is stored. It never goes
+    back: what was meant before and is meant again gets a new number, too."""
     annotations = workspace.metadata.annotations
-    text = annotations.get(WORKSPACE_REVISION_ANNOTATION, "")
-    known = int(text) if text.isascii() and text.isdigit() else 0
-    same = annotations.get(WORKSPACE_HASH_ANNOTATION) == spec_hash(workspace)
-    return known if same and known else known + 1
+    known = quantity.count(annotations.get(WORKSPACE_REVISION_ANNOTATION, "")) or 0
+    if known and annotations.get(WORKSPACE_HASH_ANNOTATION) == spec_hash(workspace):
+        return known
+    return max([known, *(each.revision for each in kept)]) + 1
 
 
 def revision(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
     """The annotations where they are not what they should be."""
     wanted = {
         WORKSPACE_HASH_ANNOTATION: spec_hash(workspace),
-        WORKSPACE_REVISION_ANNOTATION: str(number(workspace)),
+        WORKSPACE_REVISION_ANNOTATION: str(number(workspace, seen.revisions)),
     }
     if wanted.items() <= workspace.metadata.annotations.items():
         return Plan()

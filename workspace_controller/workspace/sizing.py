@@ -7,26 +7,25 @@ what is started. What the user must mend is said in the words of admission.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from apis.kaito.v1beta1 import conditions as c
-from apis.kaito.v1beta1 import labels
 from apis.kaito.v1beta1.workspace import PresetSpec, Workspace
-from apis.kaito.validation import Facts, FieldError, describe
+from apis.kaito.validation import Facts, FieldError, describe, remarks
 from apis.kaito.validation import inference as inference_rules
 from apis.kaito.validation import metadata as metadata_rules
 from apis.kaito.validation import resource as resource_rules
-from presets import estimate
-from presets.catalog import Catalog, UnknownModelError
+from apis.kaito.validation import weights as weights_rules
+from presets.engines import registry
 from presets.estimate import DoesNotFitError, Fit
-from presets.fits import Engine
-from presets.model import Model
+from presets.model import GIB, Model
 from workspace_controller.errors import UserError
 from workspace_controller.nodes.provisioner import Need, NodeShape
 from workspace_controller.settings import Settings
-from workspace_controller.workspace import config
+from workspace_controller.workspace import layout, models, pins, weights
 from workspace_controller.workspace.observed import Observed
+from workspace_controller.workspace.weights import Source
 
 _TEMPLATE_DISK_GIB = 1024
 """Nobody knows what a user's own image needs; upstream's number."""
@@ -38,6 +37,9 @@ class Served:
 
     model: Model
     fit: Fit
+    source: Source
+    options: Mapping[str, object] = field(default_factory=dict)
+    """The engine's section of the user's ConfigMap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,7 @@ class Sizing:
 
 def size(workspace: Workspace, seen: Observed, settings: Settings) -> Sizing | None:
     """None while no node is there to tell its shape; UserError where it can never work."""
-    facts = _facts(workspace, seen, settings.facts)
-    _refuse("InvalidWorkspace", metadata_rules.one_workload(workspace, facts))
-    _refuse("InvalidWorkspace", inference_rules.one_source(workspace, facts))
-    _refuse("InvalidInstanceType", resource_rules.instance_type(workspace, facts))
-    _refuse("InvalidPreset", inference_rules.preset(workspace, facts))
-    _refuse("RuntimeNotSupported", inference_rules.runtime(workspace, facts))
-    _refuse("InvalidConfig", inference_rules.config(workspace, facts))
+    refuse_invalid(workspace, seen, settings)
     shape = settings.nodes.shape(workspace, seen)
     if shape is None:
         return None
@@ -64,47 +60,59 @@ def size(workspace: Workspace, seen: Observed, settings: Settings) -> Sizing | N
     if preset is None:
         count = workspace.resource.count if workspace.resource else 1
         return Sizing(Need(shape, max(1, count), _TEMPLATE_DISK_GIB), served=None)
-    return _of_preset(workspace, seen, settings.catalog, shape, preset)
+    return _of_preset(workspace, seen, settings, shape, preset)
+
+
+def refuse_invalid(workspace: Workspace, seen: Observed, settings: Settings) -> None:
+    """What admission would have said: the webhook may have been away, or the facts have changed."""
+    facts = _facts(workspace, seen, settings)
+    _refuse("InvalidWorkspace", metadata_rules.one_workload(workspace, facts))
+    _refuse("InvalidWorkspace", inference_rules.one_source(workspace, facts))
+    _refuse("InvalidInstanceType", resource_rules.instance_type(workspace, facts))
+    _refuse("InvalidPreset", inference_rules.preset(workspace, facts))
+    _refuse("RuntimeNotSupported", inference_rules.runtime(workspace, facts))
+    _refuse("RuntimeNotSupported", remarks.runtime(workspace, facts))
+    _refuse("InvalidWeights", weights_rules.source(workspace, facts))
+    _refuse("InvalidConfig", inference_rules.config(workspace, facts))
 
 
 def _of_preset(
-    workspace: Workspace, seen: Observed, catalog: Catalog, shape: NodeShape, preset: PresetSpec
-) -> Sizing:
+    workspace: Workspace, seen: Observed, settings: Settings, shape: NodeShape, preset: PresetSpec
+) -> Sizing | None:
+    model = models.model(workspace, seen.model, settings.catalog)
+    if model is None:
+        return None
+    model = pins.as_pinned(workspace, model, seen)
+    vllm = settings.facts.gate("vLLM", default=True)
     try:
-        model = catalog.get(preset.name)
-        fit = estimate.fit(
-            model,
-            shape.gpu,
-            memory_gib=shape.memory_gib,
-            cpus=shape.cpus,
-            max_model_len=config.max_model_len(workspace, seen.config),
-            engine=_engine(workspace),
-            mig_profile=shape.mig_profile,
+        fit, wanted = layout.lay_out(
+            workspace, model, shape, seen.config, vllm=vllm, estimator=settings.estimator
         )
-    except UnknownModelError as error:
-        raise UserError(
-            c.RESOURCE_READY, "InvalidPreset", f"inference.preset.name: {error}"
-        ) from error
     except DoesNotFitError as error:
         path = "resource.instanceType" if shape.instance_type else "resource.labelSelector"
         raise UserError(c.RESOURCE_READY, "ModelDoesNotFit", f"{path}: {error}") from error
-    return Sizing(Need(shape, fit.nodes, model.disk_gib), Served(model, fit))
+    source = weights.source(workspace, model, fit, seen, settings, nvme=shape.nvme)
+    disk = weights.disk_gib(workspace, model)
+    return Sizing(Need(shape, fit.nodes, disk), Served(model, fit, source, wanted.options))
 
 
-def _facts(workspace: Workspace, seen: Observed, known: Facts) -> Facts:
-    """With the ConfigMap that was looked up, which is the only one that the rules ask for."""
+def _facts(workspace: Workspace, seen: Observed, settings: Settings) -> Facts:
+    """With the ConfigMap that was looked up, and a model that the catalogue does not have."""
     data = None if seen.config is None else seen.config.data
-    return dataclasses.replace(known, config_map=lambda _: data)
+    facts = dataclasses.replace(settings.facts, config_map=lambda _: data)
+    found = models.remembered(workspace) or seen.model
+    if not isinstance(found, Model):
+        return facts
+    return dataclasses.replace(
+        facts,
+        preset_known=lambda _: True,
+        max_model_len=lambda _: found.max_model_len,
+        weights_gib=lambda _: found.weights_bytes / GIB,
+        auth_required=lambda _: found.auth_required,
+        runtime_refusal=lambda _, runtime: registry.refusal(found, runtime),
+    )
 
 
 def _refuse(reason: str, errors: Iterable[FieldError]) -> None:
     if message := describe(errors):
         raise UserError(c.RESOURCE_READY, reason, message)
-
-
-def _engine(workspace: Workspace) -> Engine | None:
-    """What the user asked for; None leaves it to the nodes: vLLM, or llama.cpp without GPUs."""
-    asked = workspace.metadata.annotations.get(labels.RUNTIME_ANNOTATION)
-    if asked == labels.RUNTIME_LLAMACPP:
-        return "llamacpp"
-    return "vllm" if asked == labels.RUNTIME_VLLM else None

@@ -8,13 +8,17 @@ from datetime import datetime
 import msgspec
 
 from apis.kaito.v1beta1 import conditions as c
-from apis.kaito.v1beta1.workspace import Workspace, WorkspaceStatus
+from apis.kaito.v1beta1.status import WorkspaceStatus
+from apis.kaito.v1beta1.workspace import Workspace
 from kube.meta import Condition, find_condition, with_condition
 from workspace_controller.plan import Plan
 from workspace_controller.workspace import progress
 from workspace_controller.workspace.observed import Observed
 
 _NODE_CONDITIONS = (c.NODE_CLAIM_READY, c.NODES_READY)
+_LONGEST_ERROR = 1024
+"""A webhook of somebody else may say as much as it likes; a status with more than 32,768
+characters in a message would be refused, and then nothing at all would be told."""
 
 
 def workspace_status(
@@ -41,14 +45,15 @@ def workspace_status(
 
 
 def deleting_status(workspace: Workspace, message: str, now: datetime) -> WorkspaceStatus:
-    """While it ends, only that it ends is said; the rest stays as it was last."""
+    """While it ends, only that it ends is said; other conditions and the state stay as they were
+    last."""
+    now, message = now.replace(microsecond=0), _cut(message)
     ending = Condition(
         type=c.WORKSPACE_DELETING, status="True", reason=c.REASON_DELETED, message=message
     )
-    conditions = with_condition(
-        workspace.status.conditions, _dated(ending, workspace, ""), now.replace(microsecond=0)
-    )
-    return workspace.status.model_copy(update={"conditions": conditions})
+    conditions = with_condition(workspace.status.conditions, _dated(ending, workspace, ""), now)
+    after = {"conditions": conditions, "progress": progress.ending(workspace, message, now)}
+    return workspace.status.model_copy(update=after)
 
 
 def _without_stale(conditions: Iterable[Condition], plan: Plan) -> tuple[Condition, ...]:
@@ -102,11 +107,15 @@ def _sum(status: str, reason: str, message: str) -> Condition:
 
 def _dated(condition: Condition, workspace: Workspace, error: str) -> Condition:
     message = condition.message
-    if error and error not in message:
-        message = f"{message} (last reconcile error: {error})"
+    if error and (said := _cut(error)) not in message:
+        message = f"{message} (last reconcile error: {said})"
     return msgspec.structs.replace(
         condition, message=message, observed_generation=workspace.metadata.generation
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_ERROR else f"{text[: _LONGEST_ERROR - 3]}..."
 
 
 def _state(workspace: Workspace, conditions: Iterable[Condition]) -> str:

@@ -77,5 +77,11 @@ def test_text_that_we_did_not_write_counts_as_nothing(text):
     assert attempts.read({ATTEMPTS_ANNOTATION: text}) == {}
 
 
+def test_a_time_without_a_zone_is_taken_for_utc():
+    text = '{"0": {"attempt": 2, "notBefore": "2126-01-01T00:00:00"}}'
+    attempt = attempts.read({ATTEMPTS_ANNOTATION: text})[0]
+    assert attempt.wait_seconds(NOW) > 0
+
+
 def test_nothing_is_remembered_at_first():
     assert attempts.read({}) == {}

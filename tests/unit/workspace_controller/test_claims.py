@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 import msgspec
@@ -24,6 +25,7 @@ from tests.builders import (
     settings,
 )
 from workspace_controller.errors import UserError
+from workspace_controller.manifests.scheduling import named, node_affinity
 from workspace_controller.nodes import attempts
 from workspace_controller.nodes.attempts import ATTEMPTS_ANNOTATION, Attempt, claim_name
 from workspace_controller.nodes.provisioner import Need, NodeShape
@@ -33,7 +35,8 @@ SHAPE = NodeShape("local-gpu-1", GPU(1, "NVIDIA-A10", 24.0), 4, 12.0)
 FIRST, SECOND, THIRD = (claim_name(UID, 0, number) for number in (1, 2, 3))
 
 
-TYPE = {"node.kubernetes.io/instance-type": "local-gpu-1"}
+TYPE_KEY = "node.kubernetes.io/instance-type"
+TYPE = {TYPE_KEY: "local-gpu-1"}
 
 
 def need(nodes: int = 1) -> Need:
@@ -204,7 +207,7 @@ def test_a_provider_without_conditions_is_believed_by_its_node_name():
             id="nobody has looked yet",
         ),
         pytest.param(
-            ("False", "LaunchFailed", "x" * 300), ("LaunchFailed", "x" * 256 + "..."), id="long"
+            ("False", "LaunchFailed", "x" * 300), ("LaunchFailed", "x" * 253 + "..."), id="long"
         ),
         pytest.param(None, ("NodeClaimNotReady", "0 of 1 NodeClaims are ready"), id="no word"),
     ],
@@ -410,3 +413,76 @@ def test_never_two_live_claims_for_one_ordinal_and_always_enough_in_the_end(node
         cluster.now += timedelta(seconds=300)
         cluster.round(writes=9)
     assert cluster.live() == [str(ordinal) for ordinal in range(nodes)]
+
+
+class TestPreferredNodes:
+    """In an installation that buys nodes, one that the user names is taken instead."""
+
+    workspace = a_workspace(
+        resource={
+            "instanceType": "local-gpu-1",
+            "labelSelector": {"matchLabels": {"apps": "llm"}},
+            "preferredNodes": ["own-1"],
+        }
+    )
+
+    @staticmethod
+    def own(labels=None, **given):
+        node = a_node("own-1", **given)
+        kept = {**TYPE, **(labels or {})}
+        meta = msgspec.structs.replace(node.metadata, labels=kept)
+        return msgspec.structs.replace(node, metadata=meta)
+
+    def test_it_stands_and_nothing_is_bought(self):
+        plan = NODES.plan(self.workspace, a_world(nodes=(self.own(),)), need())
+        assert created(plan) == []
+        assert said(plan, "ResourceReady") == ("True", "workspaceResourceStatusSuccess")
+        assert plan.worker_nodes == ("own-1",)
+
+    def test_one_that_a_claim_has_brought_is_not_counted_twice(self):
+        claim = a_claim(FIRST, node="own-1", ready=True)
+        plan = NODES.plan(self.workspace, a_world(claims=(claim,), nodes=(self.own(),)), need(2))
+        assert created(plan) == [claim_name(UID, 1, 1)]
+
+    def test_only_the_rest_is_bought(self):
+        plan = NODES.plan(self.workspace, a_world(nodes=(self.own(),)), need(2))
+        assert created(plan) == [FIRST]
+
+    @pytest.mark.parametrize(
+        ("nodes", "taken"),
+        [
+            pytest.param((), False, id="absent"),
+            pytest.param((own(ready=False),), False, id="not ready"),
+            pytest.param(
+                (own(instance_type="x", labels={**TYPE, TYPE_KEY: "x"}),), False, id="type"
+            ),
+            pytest.param((own(gpus=0),), False, id="no GPU"),
+            pytest.param((own(taints=[Taint(key="x", effect="NoSchedule")]),), False, id="taint"),
+            pytest.param((own({**OWNED, "kaito.sh/workspace": "other"}),), False, id="another's"),
+            pytest.param((own(),), True, id="used by another"),
+        ],
+    )
+    def test_one_that_cannot_be_used_is_not_relied_on(self, nodes, taken):
+        seen = a_world(nodes=nodes, taken=frozenset({"own-1"} if taken else ()))
+        assert created(NODES.plan(self.workspace, seen, need())) == [FIRST]
+
+    def test_its_claim_is_not_bought_and_pods_reach_it(self):
+        affinity = node_affinity(NODES.reach(self.workspace))
+        terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        assert terms[1:] == [named("own-1", TYPE)]
+        assert "preferredDuringSchedulingIgnoredDuringExecution" not in affinity
+
+    def test_a_claim_that_became_needless_goes_when_nothing_runs_on_its_node(self):
+        claim = a_claim(FIRST, node="node-1", ready=True)
+        seen = a_world(
+            claims=(claim,),
+            nodes=(self.own(), a_node("node-1")),
+            stateful_set=a_stateful_set(ready=1),
+        )
+        idle = msgspec.structs.replace
+        there = a_pod(node="own-1")
+        gone = NODES.plan(self.workspace, dataclasses.replace(seen, pods=(there,)), need())
+        assert [each.name for each in gone.delete] == [FIRST]
+        busy = idle(there, spec=idle(there.spec, node_name="node-1"))
+        kept = NODES.plan(self.workspace, dataclasses.replace(seen, pods=(busy,)), need())
+        assert kept.delete == ()

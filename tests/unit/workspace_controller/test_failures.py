@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kube.meta import Condition
+from kube.objects import ContainerState, ContainerStateTerminated
 from tests.builders import a_pod
 from workspace_controller.workspace.failures import classify
 
@@ -66,6 +68,16 @@ def test_the_message_names_pod_and_container_and_quotes():
     failure = classify([CRASHING])
     assert failure is not None
     assert failure.message == "pod falcon-0: container falcon: back-off 40s (exit code 1)"
+
+
+def test_what_a_container_said_last_is_told_rather_than_how_long_the_kubelet_waits():
+    ended = ContainerStateTerminated(exit_code=1, message="serving\nthe disk is too small: 3 GiB\n")
+    (status,) = CRASHING.status.container_statuses
+    status = msgspec.structs.replace(status, last_state=ContainerState(terminated=ended))
+    pods = msgspec.structs.replace(CRASHING.status, container_statuses=(status,))
+    failure = classify([msgspec.structs.replace(CRASHING, status=pods)])
+    assert failure is not None
+    assert failure.message.endswith("falcon: the disk is too small: 3 GiB (exit code 1)")
 
 
 def test_long_messages_are_cut():

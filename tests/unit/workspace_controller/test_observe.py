@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
@@ -10,9 +12,10 @@ from kube.client import Client
 from kube.clock import Clock
 from kube.config import Endpoint, Fixed
 from kube.meta import Key, ObjectMeta
-from kube.objects import Unstructured
+from kube.objects import Namespace, Unstructured
 from kube.store import Store
 from tests.builders import (
+    NODE_CLASSES,
     NOW,
     UID,
     a_claim,
@@ -23,11 +26,10 @@ from tests.builders import (
     a_stateful_set,
     a_workspace,
 )
-from workspace_controller import controllers
-from workspace_controller.controllers import Informers
+from workspace_controller.informers import Informers
 from workspace_controller.metrics import WorkspaceCollector
 from workspace_controller.nodes.attempts import ATTEMPTS_ANNOTATION, Attempt, claim_name, write
-from workspace_controller.workspace import observe
+from workspace_controller.workspace import candidates, observe, owner
 from workspace_controller.workspace.departed import Departed
 from workspace_controller.workspace.observe import UnreadableClaimError
 
@@ -40,13 +42,26 @@ def caches(**content) -> observe.Caches:
     stores = {
         "workspaces": Store({observe.BY_CONFIG: observe.named_config}),
         "node_claims": Store(
-            {observe.BY_OWNER: observe.by_owner, observe.BY_NODE: observe.claim_node}
+            {
+                observe.BY_OWNER: owner.index(owner.of_cluster_scoped),
+                observe.BY_NODE: observe.claim_node,
+            }
         ),
-        "nodes": Store({observe.BY_OWNER: observe.by_owner}),
+        "nodes": Store(
+            {
+                observe.BY_OWNER: owner.index(owner.of_cluster_scoped),
+                observe.BY_UNMANAGED: candidates.is_unmanaged,
+            }
+        ),
         "stateful_sets": Store(),
         "services": Store(),
-        "pods": Store({observe.BY_OWNER: observe.pod_owner}),
+        "pods": Store(
+            {observe.BY_OWNER: owner.index(owner.of_child), observe.BY_NODE: candidates.pod_node}
+        ),
         "config_maps": Store(),
+        "namespaces": Store(),
+        "benchmarks": Store({observe.BY_OWNER: owner.index(owner.of_benchmark)}),
+        "loaders": Store({observe.BY_OWNER: owner.index(owner.of_loader)}),
     }
     for name, items in content.items():
         for item in items:
@@ -87,6 +102,14 @@ def test_everything_of_the_workspace_and_nothing_of_others():
     assert seen.services == {"falcon-headless": service}
     assert [pod.metadata.name for pod in seen.pods] == ["falcon-0"]
     assert seen.config == a_config()
+
+
+def test_what_the_namespace_enforces():
+    labels = {"pod-security.kubernetes.io/enforce": "baseline"}
+    found = [Namespace(metadata=ObjectMeta(name=name)) for name in ("other",)]
+    found.append(Namespace(metadata=ObjectMeta(name="default", labels=labels)))
+    assert look(namespaces=found).namespace_labels == labels
+    assert look().namespace_labels == {}
 
 
 def test_nodes_of_ones_own_are_those_that_the_labels_select():
@@ -131,22 +154,112 @@ def test_an_unreadable_claim_of_somebody_else_is_no_matter():
 async def informers():
     endpoint = Endpoint(server="http://127.0.0.1:1", credentials=Fixed(""))
     async with Client(endpoint, field_manager="tests") as client:
-        yield lambda byo: Informers.of(client, Clock(), byo=byo)
+        yield lambda byo, node_classes=None: Informers.of(
+            client, Clock(), byo=byo, node_classes=node_classes
+        )
 
 
 OURS = Key("default", "falcon")
+
+
+def partitioned(name: str):
+    resource = {"labelSelector": {"matchLabels": {}}, "partition": {"mode": "mig"}}
+    return a_workspace(name=name, resource=resource)
+
+
+def naming(*nodes: str):
+    return {"labelSelector": {}, "preferredNodes": list(nodes)}
+
+
+def pod_of(workspace: str, node: str, phase: str = "Running"):
+    pod = a_pod(node=node, phase=phase)
+    labels = {"kaito.sh/workspace": workspace}
+    meta = msgspec.structs.replace(pod.metadata, name=f"{workspace}-0-{node}", labels=labels)
+    return msgspec.structs.replace(pod, metadata=meta)
+
+
+def test_nodes_that_another_workspace_fills():
+    names = ("mine", "theirs", "shared", "ended", "free", "both")
+    seen = look(
+        byo=True,
+        nodes=[a_gpu_node(name) for name in names],
+        workspaces=[a_workspace(name="other"), partitioned("small")],
+        pods=[
+            pod_of("falcon", "mine"),
+            pod_of("other", "theirs"),
+            pod_of("small", "shared"),
+            pod_of("other", "ended", phase="Succeeded"),
+            pod_of("falcon", "both"),
+            pod_of("other", "both"),
+        ],
+    )
+    assert seen.taken == {"theirs"}
+
+
+def test_nodes_that_the_user_names_are_looked_at_without_a_label():
+    workspace = a_workspace(resource=naming("named", "absent"))
+    nodes = [unlabelled(a_gpu_node("named")), unlabelled(a_gpu_node("other"))]
+    for byo in (False, True):
+        seen = look(workspace, byo=byo, nodes=nodes)
+        assert [node.metadata.name for node in seen.nodes] == ["named"]
+
+
+def test_where_nodes_come_by_pools():
+    pool = Unstructured(metadata=ObjectMeta(name="default-falcon"))
+    other = Unstructured(metadata=ObjectMeta(name="default-other"))
+    classes = {"ubuntu": Unstructured(metadata=ObjectMeta(name="ubuntu"))}
+    mine = {
+        "karpenter.kaito.sh/workspace-name": "falcon",
+        "karpenter.kaito.sh/workspace-namespace": "default",
+    }
+    claim = a_claim("ws1", ordinal=None)
+    claim = claim.model_copy(
+        update={"metadata": msgspec.structs.replace(claim.metadata, labels=mine)}
+    )
+    node = unlabelled(a_node("bought"))
+    node = msgspec.structs.replace(
+        node, metadata=msgspec.structs.replace(node.metadata, labels=mine)
+    )
+    pools = Store()
+    for each in (pool, other):
+        pools.put(each)
+    known = caches(node_claims=[claim], nodes=[node, a_gpu_node("own")])
+    known = dataclasses.replace(known, pools=pools, node_classes=lambda: classes)
+    seen = observe.observe(WORKSPACE, known, NOW, byo=False)
+    assert (seen.pool, seen.node_classes) == (pool, classes)
+    assert [each.metadata.name for each in seen.claims] == ["ws1"]
+    assert [each.metadata.name for each in seen.nodes] == ["bought", "own"]
+
+
+async def test_whose_round_a_named_node_starts(informers):
+    all_ = informers(False)
+    all_.workspaces.store.put(a_workspace(resource=naming("named")))
+    assert list(all_.of_node(unlabelled(a_gpu_node("named")))) == [OURS]
+    assert list(all_.of_node(a_gpu_node("selected"))) == []
+
+
+async def test_with_pools_more_is_watched_and_wakes(informers):
+    all_ = informers(False, NODE_CLASSES)
+    kinds = {informer.resource.kind for informer in all_.all()}
+    assert {"NodePool", "AKSNodeClass", "NodeClaim"} <= kinds
+    all_.workspaces.store.put(WORKSPACE)
+    assert list(all_.of_node(a_gpu_node("selected"))) == [OURS]
+    assert list(all_.of_node_class(Unstructured(metadata=ObjectMeta(name="ubuntu")))) == [OURS]
+    assert all_.caches().node_classes() is None
+    mere = dataclasses.replace(NODE_CLASSES, group="kaito.sh", kind="KaitoNodeClass")
+    assert "KaitoNodeClass" not in {each.resource.kind for each in informers(False, mere).all()}
 
 
 async def test_whose_round_a_change_starts(informers):
     all_ = informers(False)
     all_.workspaces.store.put(WORKSPACE)
     all_.node_claims.store.put(a_claim("ws1", node="bare"))
-    assert list(controllers._of_claim(a_claim("ws1"))) == [OURS]
+    assert list(owner.of_cluster_scoped(a_claim("ws1"))) == [OURS]
     assert list(all_.of_node(a_node("labelled"))) == [OURS]
     assert list(all_.of_node(unlabelled(a_node("bare")))) == [OURS]
     assert list(all_.of_node(unlabelled(a_node("foreign")))) == []
-    assert list(controllers._of_child(a_pod())) == [OURS]
-    assert list(controllers._of_child(Unstructured(metadata=ObjectMeta(name="x")))) == []
+    assert list(owner.of_child(a_pod())) == [OURS]
+    assert list(owner.of_child(Unstructured(metadata=ObjectMeta(name="x")))) == []
     assert list(all_.of_config(a_config())) == [OURS]
     assert list(all_.of_config(a_config(name="another"))) == []
 

@@ -36,7 +36,9 @@ WITH_NODE = {
 
 
 def made(plan: Plan) -> list[tuple[str, str]]:
-    return [(each["kind"], each["metadata"]["name"]) for each in (*plan.create, *plan.apply)]
+    """What is made, but for the revisions that are kept of it (test_history)."""
+    found = [(each["kind"], each["metadata"]["name"]) for each in (*plan.create, *plan.apply)]
+    return [each for each in found if each[0] != "ControllerRevision"]
 
 
 def said(plan: Plan) -> dict[str, tuple[str, str]]:
@@ -60,7 +62,9 @@ def said(plan: Plan) -> dict[str, tuple[str, str]]:
         ),
         pytest.param(a_world(**WITH_NODE), "WorkspaceInferenceStatusPending", id="nodes ready"),
         pytest.param(
-            a_world(**WITH_NODE, stateful_set=a_stateful_set(ready=1)), None, id="serving"
+            a_world(**WITH_NODE, stateful_set=a_stateful_set(), pods=(a_pod(ready=True),)),
+            None,
+            id="serving",
         ),
     ],
 )
@@ -74,6 +78,7 @@ def test_no_workload_before_its_nodes():
 
 def test_the_workload_once_the_nodes_are_ready():
     assert made(make_plan(a_workspace(), a_world(**WITH_NODE), SETTINGS)) == [
+        ("Secret", "falcon-adapters"),
         ("Service", "falcon-headless"),
         ("Service", "falcon"),
         ("StatefulSet", "falcon"),
@@ -119,9 +124,23 @@ def test_claims_only_for_gpu_and_cpu_types_alike():
             a_workspace(preset="gated-1b"), "InvalidPreset", "modelAccessSecret", id="gated"
         ),
         pytest.param(
-            a_workspace(annotations={"kaito.sh/runtime": "transformers"}),
+            a_workspace(
+                instance_type="local-gpu-2", annotations={"kaito.sh/runtime": "transformers"}
+            ),
             "RuntimeNotSupported",
-            "kaito.sh/runtime",
+            "has no image in this release",
+            id="runtime without an image",
+        ),
+        pytest.param(
+            a_workspace(
+                instance_type="local-gpu-2",
+                annotations={"kaito.sh/runtime": "transformers"},
+                inference={
+                    "preset": {"name": "large-70b", "presetOptions": {"image": "r.example/own:7"}}
+                },
+            ),
+            "RuntimeNotSupported",
+            "is not known to run on transformers",
             id="runtime",
         ),
         pytest.param(
@@ -131,7 +150,10 @@ def test_claims_only_for_gpu_and_cpu_types_alike():
             a_workspace(inference={"preset": None}), "InvalidWorkspace", "preset", id="neither"
         ),
         pytest.param(
-            a_workspace(inference={"template": {"spec": {}}}), "InvalidWorkspace", "both", id="both"
+            a_workspace(inference={"template": {"spec": {}}}),
+            "InvalidWorkspace",
+            "exactly one of preset and template",
+            id="both",
         ),
     ],
 )
@@ -210,12 +232,46 @@ def test_a_config_map_must_be_there_whichever_engine_reads_it():
     assert said(plan)["ResourceReady"] == ("False", "InvalidConfig")
 
 
-@pytest.mark.parametrize("text", ["{", "- a\n", "vllm: 7\n", "vllm:\n  max-model-len: auto\n"])
-def test_what_is_no_promise_for_vllm_is_none(text):
+@pytest.mark.parametrize("text", ["{", "- a\n", "vllm: 7\n", "vllm:\n  port: 80\n"])
+def test_a_wrong_file_is_refused_whichever_engine_reads_it(text):
     workspace = a_workspace(inference={"config": "options"}, **LLAMACPP)
     plan = make_plan(workspace, a_world(config=a_config(text)), SETTINGS)
-    assert plan.blocked is None
-    assert plan.target_node_count == 1
+    assert said(plan)["ResourceReady"] == ("False", "InvalidConfig")
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        pytest.param("vllm: {max_model_len: auto}", ["--max-model-len=32768"], id="auto"),
+        pytest.param("vllm: {max-model-len: 4k}", ["--max-model-len=4000"], id="thousands"),
+        pytest.param("tgi: {max-total-tokens: 64}", ["--max-model-len=32768"], id="of another"),
+        pytest.param(
+            "vllm: {gpu-memory-utilization: 0.5}", ["--gpu-memory-utilization=0.5"], id="share"
+        ),
+    ],
+)
+def test_what_the_user_promises_is_planned_with(text, flags):
+    workspace = a_workspace(inference={"config": "options"})
+    plan = make_plan(workspace, a_world(config=a_config(text), **WITH_NODE), SETTINGS)
+    (container,) = plan.apply[-1]["spec"]["template"]["spec"]["containers"]
+    assert {*flags} <= {*container["args"]}
+
+
+def test_a_smaller_share_of_the_gpus_takes_more_nodes():
+    """What the engine may not use cannot hold the model."""
+    workspace = a_workspace(
+        preset="large-70b", instance_type="local-gpu-2", inference={"config": "options"}
+    )
+    asked = {
+        share: make_plan(
+            workspace,
+            a_world(config=a_config(f"vllm: {{gpu-memory-utilization: {share}}}")),
+            SETTINGS,
+        ).target_node_count
+        for share in (0.92, 0.4)
+    }
+    assert asked[0.92] == 2
+    assert asked[0.4] > 2
 
 
 def test_a_promise_beyond_the_model_is_refused():
@@ -302,25 +358,40 @@ def test_a_stateful_set_of_an_earlier_controller_keeps_what_cannot_change():
     [
         pytest.param(None, (), ("False", "WorkspaceInferenceStatusPending"), id="none"),
         pytest.param(
-            a_stateful_set(ready=1), (), ("True", "WorkspaceInferenceStatusSuccess"), id="ready"
-        ),
-        pytest.param(
-            a_stateful_set(ready=1, generation=2, observed=1),
-            (),
-            ("False", "WorkspaceInferenceStatusPending"),
-            id="of an older generation",
-        ),
-        pytest.param(
-            a_stateful_set(ready=1, observed=0),
-            (),
+            a_stateful_set(),
+            (a_pod(ready=True),),
             ("True", "WorkspaceInferenceStatusSuccess"),
-            id="nobody said of which generation",
+            id="ready, whatever the counts say",
         ),
         pytest.param(
-            a_stateful_set(replicas=2, ready=2),
+            a_stateful_set(ready=1),
             (),
             ("False", "WorkspaceInferenceStatusPending"),
-            id="another count",
+            id="counts without a pod",
+        ),
+        pytest.param(
+            a_stateful_set(ready=1),
+            (a_pod(),),
+            ("False", "WorkspaceInferenceStatusPending"),
+            id="counts that the pod contradicts",
+        ),
+        pytest.param(
+            a_stateful_set(ready=1),
+            (a_pod("falcon-1", ready=True),),
+            ("False", "WorkspaceInferenceStatusPending"),
+            id="a pod that the Service does not select",
+        ),
+        pytest.param(
+            a_stateful_set(ready=1),
+            (a_pod(ready=True, phase="Failed"),),
+            ("False", "WorkspaceInferenceStatusPending"),
+            id="a pod that has ended",
+        ),
+        pytest.param(
+            a_stateful_set(replicas=0),
+            (),
+            ("False", "WorkspaceInferenceStatusPending"),
+            id="none is wanted",
         ),
         pytest.param(
             a_stateful_set(),

@@ -10,7 +10,13 @@ from tests.builders import a_workspace, a_workspace_manifest, settings
 from workspace_controller.__main__ import run
 from workspace_controller.nodes.byo import BringYourOwn
 from workspace_controller.nodes.claims import ClaimProvisioner
-from workspace_controller.settings import SettingsError, feature_gates, process
+from workspace_controller.nodes.pool import PoolProvisioner
+from workspace_controller.settings import (
+    SettingsError,
+    WeightsSettings,
+    feature_gates,
+    process,
+)
 from workspace_controller.wiring import settings_of
 
 
@@ -54,6 +60,11 @@ def test_what_the_chart_says():
     [
         ({"NODE_PROVISIONER": "karpenters"}, "NODE_PROVISIONER"),
         ({"METRICS_PORT": "http"}, "METRICS_PORT"),
+        ({"WEIGHTS_CACHE": "disk"}, "WEIGHTS_CACHE is 'disk'; one of: node, pod, nvme"),
+        ({"WEIGHTS_CACHE_PATH": "cache"}, "WEIGHTS_CACHE_PATH"),
+        ({"WEIGHTS_CACHE_PATH": "/a/../etc"}, "WEIGHTS_CACHE_PATH"),
+        ({"IMAGE_VOLUMES": "yes"}, "IMAGE_VOLUMES"),
+        ({"ESTIMATOR": "guess"}, "ESTIMATOR is 'guess'; one of: fit, kaito"),
         ({"HEALTH_PROBE_PORT": "70000"}, "HEALTH_PROBE_PORT"),
         ({"LEADER_ELECT": "maybe"}, "LEADER_ELECT"),
         ({"FEATURE_GATES": "vllm=true"}, "vllm"),
@@ -64,6 +75,24 @@ def test_what_the_chart_says():
 def test_what_is_wrong_is_named(environment, named):
     with pytest.raises(SettingsError, match=named):
         process(environment)
+
+
+def test_what_is_offered_for_weights():
+    assert process({}).weights == WeightsSettings("node", "/var/lib/kaito/weights", "auto", "")
+    told = process(
+        {
+            "WEIGHTS_CACHE": "nvme",
+            "WEIGHTS_CACHE_PATH": "/mnt/weights/",
+            "IMAGE_VOLUMES": "true",
+            "HF_ENDPOINT": "https://hub.example/",
+            "HF_HUB_OFFLINE": "1",
+        }
+    )
+    assert told.weights == WeightsSettings(
+        "nvme", "/mnt/weights", "true", "https://hub.example", offline=True
+    )
+    types = cloudproviders.instance_types("local")
+    assert settings_of(told, cloudproviders.profile("local"), types).weights == told.weights
 
 
 def test_gates_of_upstream_are_known_with_its_defaults():
@@ -91,16 +120,25 @@ def test_a_process_that_cannot_work_ends_with_2_and_says_why(environment, named,
     [
         ("nodeclaim", ClaimProvisioner),
         ("azure-gpu-provisioner", ClaimProvisioner),
+        ("karpenter", PoolProvisioner),
         ("byo", BringYourOwn),
     ],
 )
 def test_the_way_to_nodes(provisioner, kind):
-    told = process({"NODE_PROVISIONER": provisioner, "CLOUD_PROVIDER": "local"})
+    classes = '[{"name": "default", "default": true}]'
+    told = process(
+        {
+            "NODE_PROVISIONER": provisioner,
+            "CLOUD_PROVIDER": "local",
+            "KARPENTER_NODE_CLASSES": classes,
+        }
+    )
     made = settings_of(
         told, cloudproviders.profile("local"), cloudproviders.instance_types("local")
     )
     assert isinstance(made.nodes, kind)
     assert made.facts.byo is (provisioner == "byo")
+    assert made.facts.node_class_names == (("default",) if provisioner == "karpenter" else ())
 
 
 @pytest.mark.parametrize(
@@ -135,7 +173,7 @@ class TestFacts:
     def test_what_does_not_fit_says_why(self):
         workspace = a_workspace(preset="llama-3.3-70b-instruct", instance_type="local-cpu-2")
         assert self.facts.fits is not None
-        assert "GiB" in (self.facts.fits(workspace) or "")
+        assert "GiB" in (self.facts.fits(workspace, None) or "")
 
     @pytest.mark.parametrize(
         ("preset", "type_"),
@@ -143,12 +181,50 @@ class TestFacts:
     )
     def test_what_fits_or_nobody_knows_of_is_not_refused(self, preset, type_):
         assert self.facts.fits is not None
-        assert self.facts.fits(a_workspace(preset=preset, instance_type=type_)) is None
+        assert self.facts.fits(a_workspace(preset=preset, instance_type=type_), None) is None
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [
+            pytest.param("vllm: {gpu-memory-utilization: 0.95}", None, id="as it comes"),
+            pytest.param("vllm: {gpu-memory-utilization: 0.05}", "GiB", id="too little of a GPU"),
+            pytest.param("vllm: {max-model-len: 999999}", "at most", id="too much context"),
+            pytest.param("tgi: {max-total-tokens: 999999}", None, id="of another engine"),
+        ],
+    )
+    def test_what_the_config_map_asks_for_must_fit_too(self, text, complaint):
+        workspace = a_workspace(preset="gemma-3-270m", inference={"config": "options"})
+        assert self.facts.fits is not None
+        found = self.facts.fits(workspace, {"inference_config.yaml": text})
+        assert found is None if complaint is None else complaint in (found or "")
+
+    def test_without_the_config_map_nobody_knows(self):
+        workspace = a_workspace(
+            preset="llama-3.3-70b-instruct",
+            instance_type="local-cpu-2",
+            inference={"config": "options"},
+        )
+        assert self.facts.fits is not None
+        assert self.facts.fits(workspace, None) is None
+        assert self.facts.layout(workspace, None) is None
+
+    def test_the_gate_chooses_the_engine_here_as_it_does_later(self):
+        """phi-4 spreads over two such nodes on vLLM, and on no other engine."""
+        workspace = a_workspace(preset="phi-4", instance_type="local-gpu-1")
+        layout = self.facts.layout(workspace, None)
+        assert layout is not None
+        assert layout.nodes == 2
+        told = process({"CLOUD_PROVIDER": "local", "FEATURE_GATES": "vLLM=false"})
+        cloud = cloudproviders.profile("local"), cloudproviders.instance_types("local")
+        without = settings_of(told, *cloud).facts
+        assert without.layout(workspace, None) is None
+        assert without.fits is not None
+        assert "on 1 node(s)" in (without.fits(workspace, None) or "")
 
     def test_a_template_fits_anywhere(self):
         inference = {"preset": None, "template": {"spec": {}}}
         assert self.facts.fits is not None
-        assert self.facts.fits(a_workspace(inference=inference)) is None
+        assert self.facts.fits(a_workspace(inference=inference), None) is None
 
     def test_what_is_known_of_a_preset(self):
         assert self.facts.max_model_len("gemma-3-270m") == 32768
@@ -158,10 +234,32 @@ class TestFacts:
         assert self.facts.auth_required("unheard-of") is None
         assert self.facts.weights_gib("unheard-of") is None
 
-    def test_the_runtime_that_we_do_not_have(self):
+    @pytest.mark.parametrize(
+        ("preset", "runtime", "served"),
+        [
+            ("phi-4", "vllm", True),
+            ("phi-4", "transformers", True),
+            ("phi-4-mini-instruct", "transformers", False),
+            ("unheard-of", "transformers", True),
+            ("phi-4", "llamacpp", False),
+        ],
+    )
+    def test_which_runtime_serves_a_preset(self, preset, runtime, served):
         assert self.facts.runtime_refusal is not None
-        assert self.facts.runtime_refusal("phi-4", "vllm") is None
-        assert "kaito.sh/runtime" in (self.facts.runtime_refusal("phi-4", "transformers") or "")
+        assert (self.facts.runtime_refusal(preset, runtime) is None) == served
+
+    @pytest.mark.parametrize(
+        ("runtime", "image", "starts"),
+        [
+            ("transformers", "", False),
+            ("transformers", "registry.example/own:1", True),
+            ("vllm", "", True),
+            ("tgi", "", True),
+        ],
+    )
+    def test_a_runtime_without_an_image_needs_the_users(self, runtime, image, starts):
+        assert self.facts.unreleased is not None
+        assert (self.facts.unreleased(runtime, image) is None) == starts
 
 
 def test_a_manifest_of_the_tests_is_admitted():

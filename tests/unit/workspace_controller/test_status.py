@@ -143,3 +143,17 @@ def test_an_end_says_only_that_it_ends():
     assert said(ending)["WorkspaceDeleting"] == ("True", "workspaceDeleted")
     assert said(ending)["WorkspaceSucceeded"] == ("True", "workspaceSucceeded")
     assert ending.status.state == "Ready"
+    told = ending.status.progress
+    assert (told.stage, told.message) == ("Deleting", "waiting for NodeClaims to end: ws1")
+    later = deleting_status(ending, "waiting for NodeClaims to end: ws1", NOW + timedelta(hours=1))
+    assert later.to_json() == ending.status.to_json()
+
+
+@pytest.mark.parametrize("ending", [False, True])
+def test_what_others_say_at_length_is_cut_to_what_the_api_server_takes(ending: bool):
+    """A message of more than 32,768 characters would cost the whole status."""
+    long = "no " * 20_000
+    status = (
+        deleting_status(a_workspace(), long, NOW) if ending else after(WAITING, error=long).status
+    )
+    assert 0 < max(len(each.message) for each in status.conditions) < 2_000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from kube.admission import AdmissionRequest
@@ -15,14 +17,15 @@ from workspace_controller.webhooks import WorkspaceAdmission
 
 
 class _ConfigMaps:
-    """An API server that knows ConfigMaps."""
+    """An API server that knows ConfigMaps, and nothing else; `asked` is what for."""
 
     def __init__(self, *found: ConfigMap) -> None:
         self._found = {(each.metadata.namespace, each.metadata.name): each for each in found}
+        self.asked: list[str] = []
 
     async def get(self, resource: Any, name: str, namespace: str = "") -> ConfigMap | None:
-        assert resource.kind == "ConfigMap"
-        return self._found.get((namespace, name))
+        self.asked.append(f"{resource.kind} {name}")
+        return self._found.get((namespace, name)) if resource.kind == "ConfigMap" else None
 
 
 def admission(*config_maps: ConfigMap, byo: bool = False, nodes=()) -> WorkspaceAdmission:
@@ -124,3 +127,56 @@ async def test_the_early_form_may_be_applied_again_over_what_was_stored():
     again = request({**stored, "spec": body}, "UPDATE", old_object=stored)
     lifted = await admission().default(again)
     assert {"op": "remove", "path": "/spec"} in lifted.patch
+
+
+async def test_only_what_a_rule_looks_at_is_asked_of_the_api_server():
+    """Our own writes pass through here too: finalizer, annotations."""
+    server = _ConfigMaps(a_config(), a_config(name="other"))
+    judge = WorkspaceAdmission(settings().facts, server, Store())
+    plain, named = a_workspace_manifest(), a_workspace_manifest(inference={"config": "options"})
+    other = a_workspace_manifest(inference={"config": "other"})
+    assert (await judge.validate(request(plain))).allowed
+    assert (await judge.validate(request(named, "UPDATE", old_object=named))).allowed
+    assert server.asked == []
+    assert (await judge.validate(request(named))).allowed
+    assert (await judge.validate(request(other, "UPDATE", old_object=named))).allowed
+    assert server.asked == ["ConfigMap options", "ConfigMap other"]
+
+
+async def test_a_config_map_of_training_arguments_is_found():
+    """W-C28."""
+    text = "training_config:\n  LoraConfig: {r: 8}\n"
+    found = a_config(name="lora")
+    found = msgspec.structs.replace(found, data={"training_config.yaml": text})
+    manifest = a_workspace_manifest()
+    manifest["tuning"] = {
+        **manifest.pop("inference"),
+        "method": "lora",
+        "config": "lora",
+        "input": {"urls": ["https://example.com/data.parquet"]},
+        "output": {"volumeSource": {"emptyDir": {}}},
+    }
+    assert (await admission(found).validate(request(manifest))).allowed
+    verdict = await admission().validate(request(manifest))
+    assert "tuning.config: there is no ConfigMap" in verdict.message
+
+
+async def test_streaming_needs_the_driver_of_the_cluster():
+    """W-C24."""
+    server = _ConfigMaps()
+    facts = dataclasses.replace(settings(gates={"ModelStreaming": True}).facts, cloud="azure")
+    verdict = await WorkspaceAdmission(facts, server, Store()).validate(
+        request(a_workspace_manifest())
+    )
+    assert "CSIDriver blob.csi.azure.com is not installed" in verdict.message
+    assert server.asked == ["CSIDriver blob.csi.azure.com"]
+
+
+async def test_what_has_no_effect_is_warned_of():
+    manifest = a_workspace_manifest()
+    manifest["resource"]["count"] = 3
+    verdict = await admission().validate(request(manifest))
+    assert verdict.allowed
+    (said,) = verdict.warnings
+    assert said.startswith('resource.count: 3 is not looked at: preset "small-1b" with 2.0 GiB')
+    assert "on 1 node of local-gpu-1" in said
