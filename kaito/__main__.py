@@ -1,4 +1,4 @@
-"""`kaito`: what can be known without a cluster."""
+"""`kaito`: manifests judged and models sized without a cluster, and a cluster explained."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from kaito import estimate, validate
+from kaito import diff, estimate, explain, rollback, validate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="kaito", description="Tools for KAITO workspaces that need no cluster."
+        prog="kaito",
+        description="Tools for KAITO Workspaces: before they are applied, and while they run.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    diff.add_parser(commands)
     estimate.add_parser(commands)
+    explain.add_parser(commands)
+    rollback.add_parser(commands)
     validate.add_parser(commands)
     args = parser.parse_args(argv)
     return int(args.run(args))

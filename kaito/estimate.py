@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import difflib
+import asyncio
 import json
+import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
-from presets import catalog, estimate
+import aiohttp
+import msgspec
+
+from apis.kaito.v1beta1 import labels
+from kaito import machines
+from kaito.machines import Machine, UnknownMachineError
+from presets import catalog, estimate, fetch, reference
 from presets.catalog import UnknownModelError
 from presets.estimate import DoesNotFitError, Fit
-
-if TYPE_CHECKING:
-    from cloudproviders.instancetype import InstanceType
+from presets.fetch import AccessDeniedError, RepositoryError
+from presets.files import UnsupportedModelError
+from presets.fits import Engine
+from presets.loading import LOAD_IN
+from presets.model import Model
 
 KEYS = (
     "nodes",
@@ -27,31 +36,42 @@ KEYS = (
 """First in the JSON, and there for scripts to rely on; more may follow."""
 
 
-class UnknownInstanceTypeError(LookupError):
-    """The cloud's catalogue has no such type; the message suggests some that are near."""
-
-
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """`estimate` with its flags; `run` is its `run` default."""
     parser = subparsers.add_parser(
         "estimate",
         help="how many nodes of an instance type a preset needs",
         description="Say how many nodes of an instance type a preset needs, and how it is laid "
-        "on them: the same answer that the workspace controller acts on.",
+        "on them: the same answer that the workspace controller acts on. A model that is not in "
+        "the catalogue is looked up at Hugging Face ($HF_ENDPOINT).",
     )
     parser.add_argument("--preset", required=True, metavar="NAME", help="name, alias or HF id")
-    parser.add_argument("--instance-type", required=True, metavar="SKU")
-    parser.add_argument("--cloud", default="azure", help="whose catalogue (default: azure)")
+    parser.add_argument("--revision", default="", metavar="REV", help="branch, tag or commit")
+    parser.add_argument(
+        "--token-env", default="HF_TOKEN", metavar="NAME", help="variable with a Hugging Face token"
+    )
+    parser.add_argument("--offline", action="store_true", help="know the catalogue alone")
+    machines.add_arguments(parser)
     parser.add_argument(
         "--max-model-len", type=_positive, metavar="N", help="tokens that a request must have"
     )
+    parser.add_argument("--engine", choices=get_args(Engine), help="default: as the nodes are")
+    parser.add_argument("--load-in", choices=LOAD_IN, help="as the engine is told to load weights")
+    parser.add_argument("--kv-cache-dtype", default="", metavar="TYPE", help="such as fp8")
     parser.add_argument(
         "--estimator",
         choices=estimate.ESTIMATORS,
         default="fit",
         help="fit (default), or kaito for the numbers of KAITO v0.12",
     )
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "json", "annotation"),
+        default="table",
+        help=f"annotation: {labels.GROUP}/resolved-model of a Workspace in a cluster that "
+        "does not reach Hugging Face",
+    )
     parser.set_defaults(run=run)
 
 
@@ -61,28 +81,27 @@ def run(args: argparse.Namespace) -> int:
     from cloudproviders.errors import UnknownCloudError
 
     try:
-        model = catalog.load().get(args.preset)
-        instance = _instance_type(args.cloud, args.instance_type)
-        fit = estimate.fit(
-            model,
-            instance.gpu,
-            memory_gib=instance.memory_gib,
-            cpus=instance.cpus,
-            max_model_len=args.max_model_len,
-            estimator=args.estimator,
-        )
+        model = _model(args)
+        if args.output == "annotation":
+            print(msgspec.json.encode(model).decode())
+            return 0
+        machine = machines.of(args)
+        fit = _fit(args, model, machine)
     except (
         DoesNotFitError,
+        RepositoryError,
         UnknownCloudError,
-        UnknownInstanceTypeError,
+        UnknownMachineError,
         UnknownModelError,
+        UnsupportedModelError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if args.output == "json":
-        print(json.dumps(document(fit)))
+        told = {"model": model.hf_id or model.name, "revision": model.revision}
+        print(json.dumps(document(fit) | told))
     else:
-        print(_table(model.name, instance, fit))
+        print(_table(model, machine, fit))
     return 0
 
 
@@ -92,24 +111,57 @@ def document(fit: Fit) -> dict[str, Any]:
     return {key: fields.pop(key) for key in KEYS} | fields
 
 
-def _instance_type(cloud: str, name: str) -> InstanceType:
-    import cloudproviders
+def _fit(args: argparse.Namespace, model: Model, machine: Machine) -> Fit:
+    return estimate.fit(
+        model,
+        machine.gpu,
+        memory_gib=machine.memory_gib,
+        cpus=machine.cpus,
+        max_model_len=args.max_model_len,
+        estimator=args.estimator,
+        engine=args.engine,
+        mig_profile=machine.mig_profile,
+        load_in=args.load_in,
+        kv_cache_dtype=args.kv_cache_dtype,
+    )
 
-    types = cloudproviders.instance_types(cloud)
-    if (found := types.get(name)) is not None:
-        return found
-    by_folded = {each.casefold(): each for each in types}
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=3)
-    hint = f"; did you mean {', '.join(by_folded[each] for each in near)}?" if near else ""
-    raise UnknownInstanceTypeError(f"unknown instance type {name!r} of {cloud}{hint}")
+
+def _model(args: argparse.Namespace) -> Model:
+    known = None if args.revision else catalog.lookup(args.preset)
+    if known is not None:
+        return known
+    if args.offline or reference.parse(args.preset) is None:
+        return catalog.load().get(args.preset)
+    try:
+        return asyncio.run(_fetched(args))
+    except AccessDeniedError as error:
+        raise RepositoryError(
+            f"{args.preset} is gated or private, or does not exist: put a token that opens it "
+            f"into ${args.token_env}"
+        ) from error
+    except (aiohttp.ClientError, TimeoutError) as error:
+        told = str(error) or type(error).__name__
+        raise RepositoryError(
+            f"Hugging Face does not answer ({told}); --offline knows the catalogue alone"
+        ) from error
 
 
-def _table(preset: str, instance: InstanceType, fit: Fit) -> str:
-    gpu = instance.gpu
-    node = f"{gpu.count} x {gpu.model}, {gpu.memory_gib:g} GiB each" if gpu.count else "no GPU"
+async def _fetched(args: argparse.Namespace) -> Model:
+    hub = fetch.Hub(os.environ.get("HF_ENDPOINT", ""))
+    try:
+        token = os.environ.get(args.token_env, "")
+        return await hub.model(args.preset, token=token, revision=args.revision)
+    finally:
+        await hub.close()
+
+
+def _table(model: Model, machine: Machine, fit: Fit) -> str:
+    gpu = machine.gpu
+    node = f"{gpu.count} x {gpu.model or 'GPU'}, {gpu.memory_gib:g} GiB each"
     rows = [
-        ("preset", preset),
-        ("instance type", f"{instance.name} ({node})"),
+        ("preset", model.name),
+        ("commit", model.revision or "not pinned"),
+        ("instance type", f"{machine.name} ({node if gpu.count else 'no GPU'})"),
         ("nodes", str(fit.nodes)),
         ("GPUs per node", str(fit.gpus_per_node)),
         ("parallelism", _parallelism(fit)),
@@ -117,8 +169,8 @@ def _table(preset: str, instance: InstanceType, fit: Fit) -> str:
         ("context", f"{fit.max_model_len} tokens" if fit.max_model_len else "as much as fits"),
     ]
     if fit.gpu_memory_gib:
-        share = f"{fit.gpu_memory_utilization:.0%}"
-        rows.append(("GPU memory", f"{fit.gpu_memory_gib} GiB each (share {share})"))
+        share = f" (share {fit.gpu_memory_utilization:.0%})" if fit.gpu_memory_utilization else ""
+        rows.append(("GPU memory", f"{fit.gpu_memory_gib} GiB each{share}"))
     if fit.memory_gib:
         rows.append(("pod requests", f"{fit.memory_gib:g} GiB RAM, {fit.cpu:g} CPUs"))
     return "\n".join(f"{label:<14} {value}" for label, value in rows)

@@ -1,11 +1,13 @@
 """`kaito validate`: the verdict of admission on manifests, without a cluster.
 
-What only a cluster can tell (ConfigMaps, labels of nodes) is not judged here.
+What only a cluster can tell (labels of nodes, ConfigMaps that are not in the file) is not judged
+here. What is accepted without effect is told as a warning.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -33,11 +35,13 @@ class Finding:
     kind: str
     name: str
     error: FieldError
+    warning: bool = False
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.name}: " if self.kind else ""
+        mark = "warning: " if self.warning else ""
         where = f"{self.error.path}: " if self.error.path else ""
-        return f"{self.file}: {what}{where}{self.error.message}"
+        return f"{self.file}: {what}{mark}{where}{self.error.message}"
 
 
 class UnreadableError(ValueError):
@@ -50,7 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "validate",
         help="check Workspace, NodeClaim and NodePool manifests as admission would",
         description="Check manifests as admission would, without a cluster. Exit status 1 and a"
-        " line for each error where something is wrong.",
+        " line for each error where something is wrong; warnings leave it at 0.",
     )
     parser.add_argument(
         "-f",
@@ -72,7 +76,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; 0 where there are none, else 1."""
+    """Print the findings; 0 where nothing is wrong, else 1."""
     from cloudproviders.errors import UnknownCloudError
 
     try:
@@ -86,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         for each in findings:
             print(each)
-    return 1 if findings else 0
+    return 1 if any(not each.warning for each in findings) else 0
 
 
 def facts(cloud: str, node_provisioner: str) -> Facts:
@@ -113,20 +117,27 @@ def check(file: str, known: Facts) -> Iterator[Finding]:
     """What is wrong in a file, `-` being standard input."""
     shown = "<stdin>" if file == "-" else file
     try:
-        manifests = list(documents(_text(file)))
+        manifests = list(documents(text(file)))
     except UnreadableError as error:
         yield Finding(shown, "", "", FieldError("", str(error)))
         return
     if not manifests:
         yield Finding(shown, "", "", FieldError("", "holds no objects"))
+    config_maps = {_identity(each)[1]: each for each in manifests if _is_config_map(each)}
     for number, manifest in enumerate(manifests, start=1):
         if not isinstance(manifest, dict):
             message = f"document {number} is no object with apiVersion and kind"
             yield Finding(shown, "", "", FieldError("", message))
             continue
+        if _is_config_map(manifest):
+            continue
         kind, name = _identity(manifest)
-        for refusal in refusals(manifest, known):
+        known = _with_config(known, manifest, config_maps)
+        wrong = refusals(manifest, known)
+        for refusal in wrong:
             yield Finding(shown, kind, name, refusal)
+        for remark in () if wrong else remarks(manifest, known):
+            yield Finding(shown, kind, name, remark, warning=True)
 
 
 def documents(text: str) -> Iterator[Any]:
@@ -159,11 +170,37 @@ def refusals(manifest: Manifest, known: Facts) -> list[FieldError]:
             )
         ]
     if kind == "Workspace":
-        return admission.refusals(defaults.default(manifest), known)
+        return admission.refusals(defaults.default(manifest, byo=known.byo), known)
     return karpenter.refusals(manifest)
 
 
-def _text(file: str) -> str:
+def remarks(manifest: Manifest, known: Facts) -> list[FieldError]:
+    """What admission would warn of in an object that it takes."""
+    if manifest["kind"] != "Workspace":
+        return []
+    return admission.remarks(defaults.default(manifest, byo=known.byo), known)
+
+
+def _is_config_map(manifest: object) -> bool:
+    """One that stands beside the Workspace that names it, as in examples."""
+    return (
+        isinstance(manifest, dict)
+        and manifest.get("kind") == "ConfigMap"
+        and manifest.get("apiVersion") == "v1"
+    )
+
+
+def _with_config(known: Facts, manifest: Manifest, found: Mapping[str, Manifest]) -> Facts:
+    """With the ConfigMap that the Workspace names, where the file has it."""
+    parts = (manifest.get("inference"), manifest.get("tuning"))
+    names = {str(part["config"]) for part in parts if isinstance(part, dict) and part.get("config")}
+    if not names or not names.issubset(found.keys()):
+        return dataclasses.replace(known, config_map=None)
+    return dataclasses.replace(known, config_map=lambda name: found[name].get("data") or {})
+
+
+def text(file: str) -> str:
+    """What a file holds, `-` being standard input. Raises UnreadableError."""
     try:
         return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
     except OSError as error:
@@ -184,6 +221,7 @@ def _document(finding: Finding) -> dict[str, str]:
         "file": finding.file,
         "kind": finding.kind,
         "name": finding.name,
+        "severity": "warning" if finding.warning else "error",
         "field": finding.error.path,
         "message": finding.error.message,
     }

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 
+import msgspec
 import pytest
 
 from kaito import estimate
+from presets import catalog, fetch
+from presets.files import UnsupportedModelError
+from presets.model import Model
 
 A10 = ("--instance-type", "Standard_NV36ads_A10_v5")
 
@@ -141,6 +145,154 @@ def test_reasons_go_to_stderr(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith(reason)
+
+
+OWN = ("--preset", "llama-3.1-8b-instruct", "-o", "json")
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        pytest.param(("--gpu-count", "4", "--gpu-memory", "80"), id="counted"),
+        pytest.param(
+            (
+                "--node-labels",
+                "x=y,nvidia.com/gpu.count=4,nvidia.com/gpu.memory=81920,"
+                "nvidia.com/gpu.product=NVIDIA-A100-SXM4-80GB",
+            ),
+            id="labelled",
+        ),
+        pytest.param(
+            ("--node-labels", "node.kubernetes.io/instance-type=Standard_NC96ads_A100_v4"),
+            id="labelled with its type",
+        ),
+    ],
+)
+def test_a_node_of_ones_own(machine: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert kaito(*OWN, *machine) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["gpus_per_node"], document["data_parallel"]) == (4, 4)
+    assert document["model"] == "meta-llama/Llama-3.1-8B-Instruct"
+    assert len(document["revision"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("machine", "reason"),
+    [
+        pytest.param((), "by one of --instance-type", id="none"),
+        pytest.param((*A10, "--gpu-count", "1"), "by one of --instance-type", id="two"),
+        pytest.param(("--gpu-count", "1"), "--gpu-count needs --gpu-memory", id="half"),
+        pytest.param(("--node-labels", "a=b"), "--node-labels: neither", id="labels of no GPU"),
+        pytest.param((*A10, "--mig-profile", "small"), "is not as 1g.10gb", id="profile"),
+    ],
+)
+def test_nodes_that_nothing_is_known_of(
+    machine: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kaito(*OWN, *machine) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_a_slice(capsys: pytest.CaptureFixture[str]) -> None:
+    a100 = ("--instance-type", "Standard_NC24ads_A100_v4", "--estimator", "kaito")
+    assert kaito(*OWN, *a100, "--mig-profile", "3g.40gb") == 0
+    assert json.loads(capsys.readouterr().out)["shared_gpu"] is True
+    assert kaito(*OWN, *a100, "--mig-profile", "1g.10gb") == 1
+    assert "only provides 10 GiB" in capsys.readouterr().err
+
+
+def test_fewer_bits(capsys: pytest.CaptureFixture[str]) -> None:
+    preset = ("--preset", "qwen2.5-coder-32b-instruct", *A10, "-o", "json")
+    counts = []
+    for options in ((), ("--load-in", "8bit"), ("--load-in", "4bit")):
+        assert kaito(*preset, *options) == 0
+        counts.append(json.loads(capsys.readouterr().out)["nodes"])
+    assert counts == sorted(set(counts), reverse=True)
+
+
+class Answers:
+    """Stands in for Hugging Face."""
+
+    says: Model | Exception
+    asked: dict[str, object]
+
+    def __init__(self, endpoint: str) -> None:
+        type(self).asked = {"endpoint": endpoint}
+
+    async def model(self, name: str, *, token: str, revision: str) -> Model:
+        type(self).asked |= {"name": name, "token": token, "revision": revision}
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
+
+    async def close(self) -> None:
+        type(self).asked["closed"] = True
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> type[Answers]:
+    found = catalog.load().get("phi-4")
+    Answers.says = msgspec.structs.replace(found, name="mine", hf_id="me/Mine", revision="c" * 40)
+    Answers.asked = {}
+    monkeypatch.setattr(fetch, "Hub", Answers)
+    for variable in ("HF_ENDPOINT", "HF_TOKEN", "MY_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    return Answers
+
+
+def test_a_model_outside_the_catalogue(
+    hub: type[Answers], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example")
+    monkeypatch.setenv("MY_TOKEN", "hf_x")
+    assert kaito("--preset", "me/Mine", *A10, "--token-env", "MY_TOKEN", "--revision", "v2") == 0
+    assert f"commit         {'c' * 40}" in capsys.readouterr().out
+    assert hub.asked == {
+        "endpoint": "https://mirror.example",
+        "name": "me/Mine",
+        "token": "hf_x",
+        "revision": "v2",
+        "closed": True,
+    }
+
+
+def test_the_catalogue_needs_no_network(hub: type[Answers]) -> None:
+    assert kaito("--preset", "microsoft/phi-4", *A10) == 0
+    assert hub.asked == {}
+    assert kaito("--preset", "microsoft/phi-4", *A10, "--revision", "main") == 0
+    assert hub.asked["name"] == "microsoft/phi-4"
+
+
+def test_offline_nobody_is_asked(hub: type[Answers], capsys: pytest.CaptureFixture[str]) -> None:
+    assert kaito("--preset", "me/Mine", *A10, "--offline") == 1
+    assert "unknown preset 'me/Mine'" in capsys.readouterr().err
+    assert hub.asked == {}
+
+
+def test_a_description_to_take_along(
+    hub: type[Answers], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kaito("--preset", "me/Mine", "-o", "annotation") == 0
+    assert msgspec.json.decode(capsys.readouterr().out, type=Model) == hub.says
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        pytest.param(
+            fetch.AccessDeniedError("401", gated=True), "into $HF_TOKEN", id="gated or private"
+        ),
+        pytest.param(fetch.UnavailableError("answered 503"), "answered 503", id="fails"),
+        pytest.param(UnsupportedModelError("vLLM does not"), "vLLM does not", id="not served"),
+        pytest.param(TimeoutError(), "does not answer (TimeoutError)", id="silent"),
+    ],
+)
+def test_what_hugging_face_refuses(
+    error: Exception, reason: str, hub: type[Answers], capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.says = error
+    assert kaito("--preset", "me/Mine", *A10) == 1
+    assert reason in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("length", ["0", "-1", "many"])

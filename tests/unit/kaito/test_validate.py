@@ -171,6 +171,7 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "file": str(file),
             "kind": "NodeClaim",
             "name": "claim",
+            "severity": "error",
             "field": "spec.requirements[0].values",
             "message": "requirements with operator 'In' must have a value defined",
         }
