@@ -62,6 +62,21 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- join "," $gates -}}
 {{- end -}}
 
+{{- /* Where nodes come from, with the feature gate that says the same as byo. */ -}}
+{{- define "kaito.nodeProvisioner" -}}
+{{- if .Values.featureGates.disableNodeAutoProvisioning -}}byo{{- else -}}{{ .Values.nodeProvisioner }}{{- end -}}
+{{- end -}}
+
+{{- /* Of the chosen Karpenter provider, as JSON. */ -}}
+{{- define "kaito.karpenterProvider" -}}
+{{- $name := .Values.karpenterProvider -}}
+{{- $provider := get .Values.karpenterProviders $name | required (printf "karpenterProvider %q is no name of karpenterProviders" $name) -}}
+{{- if not $provider.nodeClasses -}}
+{{- fail (printf "karpenterProviders.%s.nodeClasses needs at least one node class" $name) -}}
+{{- end -}}
+{{- toJson $provider -}}
+{{- end -}}
+
 {{- /* Where a given certificate is mounted; the controller reads tls.crt and tls.key there. */ -}}
 {{- define "kaito.certDir" -}}/var/run/secrets/webhook{{- end -}}
 
@@ -77,7 +92,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   (dict "name" "NODE_PROVISIONER" "value" .Values.nodeProvisioner)
   (dict "name" "PRESET_REGISTRY_NAME" "value" .Values.presetRegistryName)
   (dict "name" "SERVING_IMAGE_TAG" "value" (default .Chart.AppVersion .Values.servingImageTag))
+  (dict "name" "WEIGHTS_CACHE" "value" .Values.weightsCache)
+  (dict "name" "WEIGHTS_CACHE_PATH" "value" .Values.weightsCachePath)
+  (dict "name" "IMAGE_VOLUMES" "value" (toString .Values.imageVolumes))
   (dict "name" "FEATURE_GATES" "value" (include "kaito.featureGates" .))
+  (dict "name" "ESTIMATOR" "value" .Values.estimator)
+  (dict "name" "BENCHMARK" "value" (toString .Values.benchmark.enabled))
   (dict "name" "WEBHOOK_SERVICE" "value" (include "kaito.serviceName" .))
   (dict "name" "WEBHOOK_PORT" "value" (toString .Values.webhook.port))
   (dict "name" "METRICS_PORT" "value" (toString .Values.metrics.port))
@@ -91,6 +111,22 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $own = append $own (dict "name" "WEBHOOK_CERT_DIR" "value" (include "kaito.certDir" .)) -}}
 {{- else -}}
 {{- $own = append $own (dict "name" "WEBHOOK_CERT_SECRET" "value" (include "kaito.ownCertSecret" .)) -}}
+{{- end -}}
+{{- if eq (include "kaito.nodeProvisioner" .) "karpenter" -}}
+{{- $provider := include "kaito.karpenterProvider" . | fromJson -}}
+{{- $own = concat $own (list
+  (dict "name" "KARPENTER_NODE_CLASS_GROUP" "value" $provider.group)
+  (dict "name" "KARPENTER_NODE_CLASS_KIND" "value" $provider.kind)
+  (dict "name" "KARPENTER_NODE_CLASS_VERSION" "value" $provider.version)
+  (dict "name" "KARPENTER_NODE_CLASS_RESOURCE_NAME" "value" $provider.resourceName)
+  (dict "name" "KARPENTER_NODE_CLASSES" "value" (toJson $provider.nodeClasses))
+) -}}
+{{- end -}}
+{{- with .Values.huggingFaceEndpoint -}}
+{{- $own = append $own (dict "name" "HF_ENDPOINT" "value" .) -}}
+{{- end -}}
+{{- if .Values.huggingFaceOffline -}}
+{{- $own = append $own (dict "name" "HF_HUB_OFFLINE" "value" "true") -}}
 {{- end -}}
 {{- $given := dict -}}
 {{- range .Values.env -}}

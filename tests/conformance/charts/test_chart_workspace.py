@@ -14,6 +14,7 @@ from tests.conformance.charts.rendering import (
     environment,
     only,
     pod_ports,
+    refusal,
     render,
 )
 from workspace_controller import settings, webhooks
@@ -27,7 +28,12 @@ def test_workspace_controller_gets_its_settings() -> None:
         "NODE_PROVISIONER": "nodeclaim",
         "PRESET_REGISTRY_NAME": "r.example",
         "SERVING_IMAGE_TAG": "0.1.0",
+        "WEIGHTS_CACHE": "node",
+        "WEIGHTS_CACHE_PATH": "/var/lib/kaito/weights",
+        "IMAGE_VOLUMES": "auto",
         "FEATURE_GATES": "disableNodeAutoProvisioning=false,vLLM=true",
+        "ESTIMATOR": "fit",
+        "BENCHMARK": "true",
         "WEBHOOK_SERVICE": "workspace",
         "WEBHOOK_PORT": "9443",
         "WEBHOOK_CERT_SECRET": "workspace-webhook-cert",
@@ -42,25 +48,49 @@ def test_workspace_controller_gets_its_settings() -> None:
     assert only(objects, "Deployment")["spec"]["replicas"] == 2
 
 
+@pytest.mark.parametrize(
+    ("values", "default"),
+    [
+        pytest.param({}, "Standard_NC24ads_A100_v4", id="nodes are created"),
+        pytest.param({"nodeProvisioner": "byo"}, None, id="byo"),
+        pytest.param(
+            {"featureGates": {"disableNodeAutoProvisioning": True}}, None, id="upstream's gate"
+        ),
+    ],
+)
+def test_v1alpha1_asks_for_a_type_of_nodes_where_nodes_are_created(
+    values: Object, default: str | None
+) -> None:
+    crd = only(render("workspace", values), "CustomResourceDefinition")
+    old = next(each for each in crd["spec"]["versions"] if each["name"] == "v1alpha1")
+    resource = old["schema"]["openAPIV3Schema"]["properties"]["resource"]
+    assert resource["properties"]["instanceType"].get("default") == default
+
+
 WORKSPACE_MAY = [
     ("kaito.sh", "workspaces", "get list watch patch"),
     ("kaito.sh", "workspaces/status", "patch"),
     ("kaito.sh", "workspaces/finalizers", "update"),
     ("karpenter.sh", "nodeclaims", "get list watch create delete"),
     ("", "nodes", "get list watch"),
-    ("apps", "statefulsets", "get list watch create patch"),
+    ("apps", "statefulsets", "get list watch create patch delete"),
     ("", "services", "get list watch create patch"),
-    ("", "pods", "get list watch"),
+    ("", "pods", "get list watch create patch delete"),
+    ("apps", "controllerrevisions", "get list watch create patch delete"),
     ("", "configmaps", "get list watch"),
+    ("storage.k8s.io", "csidrivers", "get"),
+    ("", "namespaces", "get list watch"),
     ("", "events", "create patch"),
+    ("", "secrets", "create get"),
 ]
 WORKSPACE_MAY_NOT = [
     ("kaito.sh", "workspaces", "create delete"),
     ("karpenter.sh", "nodeclaims/status", "patch update"),
     ("", "nodes", "create patch delete"),
-    ("apps", "statefulsets", "delete"),
-    ("", "pods", "create patch delete"),
-    ("", "secrets", "get list watch create update patch delete"),
+    ("", "services", "delete"),
+    ("", "pods", "update deletecollection"),
+    ("", "pods/exec", "create"),
+    ("", "secrets", "list watch update patch delete"),
     ("", "configmaps", "create patch delete"),
 ]
 
@@ -73,6 +103,64 @@ def test_workspace_controller_may_do_its_work_and_no_more() -> None:
 def test_who_brings_the_nodes_asks_for_no_claims() -> None:
     role = only(render("workspace", {"nodeProvisioner": "byo"}), "ClusterRole")
     assert not allows(role, "karpenter.sh", "nodeclaims", "create")
+
+
+POOLS = {"nodeProvisioner": "karpenter", "cloudProviderName": "azure"}
+
+
+def test_only_with_pools_may_the_controller_touch_pools_and_node_classes() -> None:
+    role = only(render("workspace", POOLS), "ClusterRole")
+    more = [
+        ("karpenter.sh", "nodepools", "get list watch create patch delete"),
+        ("karpenter.azure.com", "aksnodeclasses", "get list watch create"),
+    ]
+    never = [("karpenter.azure.com", "aksnodeclasses", "update patch delete")]
+    assert_rights(role, more, never)
+    for values in ({}, {**POOLS, "featureGates": {"disableNodeAutoProvisioning": True}}):
+        assert_rights(only(render("workspace", values), "ClusterRole"), [], more)
+
+
+def test_who_says_byo_by_the_gate_asks_for_no_claims_either() -> None:
+    gate = {"featureGates": {"disableNodeAutoProvisioning": True}}
+    objects = render("workspace", {**gate, "nodeProvisioner": "karpenter"})
+    assert not allows(only(objects, "ClusterRole"), "karpenter.sh", "nodeclaims", "list")
+    assert settings.process(environment(objects)).provisioner == "byo"
+
+
+def test_kaitos_node_classes_reach_the_program() -> None:
+    classes = settings.process(environment(render("workspace", POOLS))).node_classes
+    assert classes is not None
+    assert classes.names == ("image-family-ubuntu", "image-family-azure-linux")
+    assert (classes.default.name, classes.default.disk_gib) == ("image-family-ubuntu", 300)
+    assert classes.resource.path() == "/apis/karpenter.azure.com/v1beta1/aksnodeclasses"
+
+
+def test_node_classes_of_ones_own_reach_the_program() -> None:
+    objects = render("workspace", file=CHARTS / "workspace/ci/karpenter-values.yaml")
+    classes = settings.process(environment(objects)).node_classes
+    assert classes is not None
+    assert (classes.kind, classes.names) == ("EC2NodeClass", ("gpu",))
+    assert classes.default.disk_gib == 500
+    assert classes.default.spec["role"] == "KarpenterNodeRole-cluster"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        pytest.param({"karpenterProvider": "moon"}, "moon", id="no-such-provider"),
+        pytest.param({"karpenterProvider": "aws"}, "aws.nodeClasses needs", id="no-class"),
+        pytest.param(
+            {"karpenterProviders": {"azure": {"nodeClasses": [{"name": "Ubuntu"}]}}},
+            "name",
+            id="no-subdomain",
+        ),
+        pytest.param(
+            {"karpenterProviders": {"azure": {"nodeclasses": []}}}, "nodeclasses", id="misspelt"
+        ),
+    ],
+)
+def test_wrong_node_classes_are_refused(values: Object, words: str) -> None:
+    assert words in refusal("workspace", {**POOLS, **values})
 
 
 def test_the_controller_touches_its_own_secret_and_webhooks_alone() -> None:

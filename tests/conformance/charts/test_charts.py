@@ -59,6 +59,8 @@ def test_the_schema_describes_every_value_and_no_other(chart: str) -> None:
         ("workspace", "cloudProviderName", cloudproviders.CATALOGUED),
         ("workspace", "nodeProvisioner", settings.PROVISIONERS),
         ("workspace", "featureGates/propertyNames", settings.GATES),
+        ("workspace", "weightsCache", settings.WEIGHTS_CACHES),
+        ("workspace", "imageVolumes", (*settings.IMAGE_VOLUMES, True, False)),
     ],
 )
 def test_choices_are_those_of_the_programs(chart: str, path: str, known: Collection[str]) -> None:

@@ -126,7 +126,11 @@ def test_the_crds_are_established(run: Run) -> None:
         ("workspace", "patch", "apps/statefulsets", "x", "default", True),
         ("workspace", "patch", "secrets", "workspace-webhook-cert", "kaito-system", True),
         ("workspace", "patch", "secrets", "another", "kaito-system", False),
-        ("workspace", "get", "secrets", "workspace-webhook-cert", "default", False),
+        ("workspace", "get", "secrets", "hub-token", "default", True),
+        ("workspace", "list", "secrets", "", "default", False),
+        ("workspace", "patch", "secrets", "workspace-webhook-cert", "default", False),
+        ("workspace", "create", "secrets", "phi-adapters", "default", True),
+        ("workspace", "delete", "pods", "phi-adapters-0a1b2c3d", "default", True),
         ("workspace", "delete", "nodes", "x", "", False),
     ],
 )
