@@ -16,9 +16,9 @@ from cloudproviders.nodeclass import NodeClass
 from cloudproviders.provider import Instance, Pending
 from kube.client import Client
 from kube.meta import Condition, Manifest, Resource
-from kube.objects import NODES, Unstructured
+from kube.objects import CUSTOM_RESOURCE_DEFINITIONS, NODES, Unstructured
 from tests.fakes.pools import AKS, PooledCloud, class_manifest, pool_manifest
-from tests.integration.gpu_provisioner.world import CRDS, BootingCloud, Cluster, eventually
+from tests.integration.gpu_provisioner.world import BootingCloud, Cluster, eventually
 
 
 class BootingPooledCloud(PooledCloud, BootingCloud):
@@ -93,10 +93,11 @@ class PoolCluster:
             for each in (await self.client.list(resource)).items:
                 patch = {"metadata": {"finalizers": None}}
                 await self.client.patch(resource, each.metadata.name, patch)
-        await self.client.delete(CRDS, f"{resource.plural}.{resource.group}")
+        name = f"{resource.plural}.{resource.group}"
+        await self.client.delete(CUSTOM_RESOURCE_DEFINITIONS, name)
 
         async def gone() -> None:
-            assert await self.client.get(CRDS, f"{resource.plural}.{resource.group}") is None
+            assert await self.client.get(CUSTOM_RESOURCE_DEFINITIONS, name) is None
 
         await eventually(gone)
 

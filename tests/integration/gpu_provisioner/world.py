@@ -40,14 +40,6 @@ from tests.fakes.cloud import FakeCloud
 from tests.fakes.events import Events
 from tests.fakes.pools import AKS
 
-CRDS: Resource[Unstructured] = Resource(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-    Unstructured,
-    namespaced=False,
-)
 BUDGETS: Resource[Unstructured] = Resource(
     "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", Unstructured
 )
@@ -58,7 +50,7 @@ CLASSES: Resource[NodeClass] = Resource(
     "test.kaito.sh", "v1", "TestNodeClass", "testnodeclasses", NodeClass, namespaced=False
 )
 """A kind of node class that is nobody's."""
-KINDS: list[Resource[Any]] = [AKS, CLASSES, NODE_CLAIMS, NODE_POOLS, CRDS, BUDGETS, ACCOUNTS]
+KINDS: list[Resource[Any]] = [AKS, CLASSES, NODE_CLAIMS, NODE_POOLS, BUDGETS, ACCOUNTS]
 
 QUICK = Timings(instance_poll=0.05, drain_poll=0.05, drain_poll_cap=0.2, min_drain=0.0)
 

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from workspace_cluster import NAMESPACES, Cluster, eventually
+from workspace_cluster import NAMESPACES, SERVICE_ACCOUNTS, Cluster, eventually
 
 import apis
 from apis.kaito.v1beta1.workspace import WORKSPACES
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
 from kube import config
 from kube.client import Client
-from kube.meta import Resource
-from kube.objects import Unstructured
+from kube.objects import CUSTOM_RESOURCE_DEFINITIONS
+from workspace_controller import nodeclasses
+from workspace_controller.manifests.nodepool import POOLS
 
-_CRDS = Resource(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-    Unstructured,
-    namespaced=False,
-)
 _SERIAL = itertools.count(1)
 
 
@@ -37,11 +30,23 @@ def installed(kubeconfig: Path) -> Path:
     return kubeconfig
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Node classes are made as soon as their kind is known to be served."""
+    monkeypatch.setattr(nodeclasses, "_RETRY_SECONDS", 0.2)
+
+
+@pytest.fixture
+def install() -> Callable[[Path], Awaitable[None]]:
+    """Teaches another API server our kinds."""
+    return _install
+
+
 @pytest.fixture
 async def cluster(installed: Path) -> AsyncIterator[Cluster]:
     """An empty namespace, and none of its Workspaces left behind."""
     endpoint = config.kubeconfig(str(installed))
-    kinds = (WORKSPACES, NODE_CLAIMS, NAMESPACES)
+    kinds = (WORKSPACES, NODE_CLAIMS, NAMESPACES, SERVICE_ACCOUNTS, POOLS)
     async with Client(endpoint, field_manager="tests", kinds=kinds) as client:
         name = f"workspace-{next(_SERIAL)}"
         await client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -53,7 +58,7 @@ async def cluster(installed: Path) -> AsyncIterator[Cluster]:
 async def _install(kubeconfig: Path) -> None:
     folder = Path(apis.__file__).parent / "crds"
     endpoint = config.kubeconfig(str(kubeconfig))
-    async with Client(endpoint, field_manager="tests", kinds=(_CRDS,)) as client:
+    async with Client(endpoint, field_manager="tests") as client:
         names = []
         for file in sorted(folder.glob("*.yaml")):
             manifest = yaml.safe_load(file.read_text())
@@ -64,6 +69,6 @@ async def _install(kubeconfig: Path) -> None:
 
 
 async def _established(client: Client, name: str) -> bool:
-    found = await client.get(_CRDS, name)
-    conditions = found.status.get("conditions", []) if found else []
+    found = await client.get(CUSTOM_RESOURCE_DEFINITIONS, name)
+    conditions = (found.status.get("conditions") if found else None) or []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)

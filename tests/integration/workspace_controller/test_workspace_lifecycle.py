@@ -9,8 +9,8 @@ from workspace_cluster import Cluster, condition, eventually
 
 from apis.kaito.v1beta1.workspace import WORKSPACES
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
-from kube.objects import NODES, SERVICES
-from workspace_controller.controllers import STATEFUL_SETS
+from kube.objects import NODES
+from workspace_controller.informers import STATEFUL_SETS
 from workspace_controller.nodes.attempts import claim_name
 
 pytestmark = pytest.mark.integration
@@ -55,7 +55,7 @@ async def test_until_the_claim_exists_and_the_status_is_right_it_takes_three_wri
         await cluster.create_workspace()
         await cluster.one_claim()
         await eventually(lambda: _is(cluster, "ResourceReady", "False", "NodeClaimNotReady"))
-        await _quiet(process)
+        await process.quiet()
         assert process.writes == [
             "patch Workspace metadata",
             "create NodeClaim",
@@ -104,7 +104,7 @@ async def test_a_node_without_its_gpus_is_waited_for(cluster: Cluster):
 async def test_nothing_is_written_while_nothing_changes(cluster: Cluster):
     async with cluster.controller() as process:
         await _serving(cluster)
-        await _quiet(process)
+        await process.quiet()
         before = len(process.writes)
         # Events that change nothing still start rounds.
         await cluster.edit({"metadata": {"labels": {"touched": "yes"}}})
@@ -117,7 +117,7 @@ async def test_nothing_is_written_while_nothing_changes(cluster: Cluster):
 async def test_a_restart_writes_nothing(cluster: Cluster):
     async with cluster.controller() as process:
         await _serving(cluster)
-        await _quiet(process)
+        await process.quiet()
     async with cluster.controller() as process:
         await asyncio.sleep(0.7)
         assert process.writes == []
@@ -126,23 +126,20 @@ async def test_a_restart_writes_nothing(cluster: Cluster):
 async def test_an_edit_reaches_the_child_that_it_concerns(cluster: Cluster):
     async with cluster.controller() as process:
         await _serving(cluster)
-        await _quiet(process)
+        await process.quiet()
         before = len(process.writes)
         await cluster.edit({"metadata": {"annotations": {"kaito.sh/enablelb": "True"}}})
         await eventually(lambda: _service_type(cluster, "LoadBalancer"))
-        await _quiet(process)
+        await process.quiet()
         assert process.writes[before:] == ["apply Service falcon"]
     service = await cluster.service("falcon")
     assert service is not None
     assert [port["name"] for port in service.spec["ports"]] == ["http"]
 
 
-async def test_a_changed_child_is_put_right(cluster: Cluster):
+async def test_a_deleted_child_comes_back(cluster: Cluster):
     async with cluster.controller():
         await _serving(cluster)
-        foreign = {"spec": {"selector": {"kaito.sh/workspace": "another"}}}
-        await cluster.client.patch(SERVICES, "falcon", foreign, namespace=cluster.namespace)
-        await eventually(lambda: _selects(cluster, "falcon"))
         await cluster.client.delete(STATEFUL_SETS, "falcon", namespace=cluster.namespace)
         await eventually(cluster.stateful_set)
 
@@ -163,7 +160,7 @@ async def test_a_claim_lost_while_nobody_looked_is_made_again_under_its_free_nam
     async with cluster.controller() as process:
         await cluster.create_workspace()
         claim = (await cluster.one_claim()).metadata.name
-        await _quiet(process)
+        await process.quiet()
     await cluster.client.delete(NODE_CLAIMS, claim)
     async with cluster.controller():
         await eventually(lambda: _only_claim(cluster, claim))
@@ -216,7 +213,7 @@ async def test_killed_after_any_write_it_converges_with_the_same_claims(
     """A model for several nodes; the process dies after so many writes, and another follows."""
     async with cluster.controller(dies_after=writes) as process:
         await cluster.create_workspace(preset="large-70b", instance_type="local-gpu-2")
-        await eventually(lambda: _dead_or_done(cluster, process, writes))
+        await eventually(lambda: process.dead_or_done(writes))
     async with cluster.controller():
         await eventually(lambda: _enough(cluster))
         await asyncio.sleep(0.3)
@@ -233,7 +230,7 @@ async def test_killed_while_it_deploys_it_comes_up_all_the_same(cluster: Cluster
     async with cluster.controller(dies_after=writes) as process:
         await cluster.create_workspace()
         await cluster.bring_up(await cluster.one_claim())
-        await eventually(lambda: _dead_or_done(cluster, process, writes))
+        await eventually(lambda: process.dead_or_done(writes))
     async with cluster.controller():
         await eventually(cluster.stateful_set)
         await cluster.serve()
@@ -242,10 +239,11 @@ async def test_killed_while_it_deploys_it_comes_up_all_the_same(cluster: Cluster
 
 
 async def test_an_unknown_preset_is_said_once_and_not_tried_again(cluster: Cluster):
+    """W-C19."""
     async with cluster.controller() as process:
         await cluster.create_workspace(preset="smal-1b")
         await eventually(lambda: _is(cluster, "ResourceReady", "False", "InvalidPreset"))
-        await _quiet(process)
+        await process.quiet()
         assert process.writes == ["patch Workspace metadata", "patch Workspace status"]
         assert process.events.told == [("Warning", "InvalidPreset")]
     assert await cluster.claims() == []
@@ -267,14 +265,6 @@ async def _serving(cluster: Cluster) -> None:
     await eventually(lambda: _is(cluster, "WorkspaceSucceeded", "True", "workspaceSucceeded"))
 
 
-async def _quiet(process) -> None:
-    """Until no write has happened for a while."""
-    known = -1
-    while known != len(process.writes):
-        known = len(process.writes)
-        await asyncio.sleep(0.4)
-
-
 async def _is(cluster: Cluster, kind: str, *expected: str) -> bool:
     return await condition(cluster, kind) == expected
 
@@ -286,11 +276,6 @@ async def _says(cluster: Cluster, words: str) -> bool:
 async def _service_type(cluster: Cluster, kind: str) -> bool:
     service = await cluster.service("falcon")
     return service is not None and service.spec["type"] == kind
-
-
-async def _selects(cluster: Cluster, name: str) -> bool:
-    service = await cluster.service("falcon")
-    return service is not None and service.spec["selector"]["kaito.sh/workspace"] == name
 
 
 async def _has_claim(cluster: Cluster, name: str) -> bool:
@@ -319,12 +304,3 @@ async def _gone(cluster: Cluster) -> bool:
 async def _enough(cluster: Cluster) -> bool:
     target = (await cluster.workspace()).status.target_node_count
     return target > 0 and len(await cluster.claims()) >= target
-
-
-async def _dead_or_done(cluster: Cluster, process, writes: int) -> bool:
-    """The last write that it lives to make is made; or it had less to write than that."""
-    if len(process.writes) >= writes:
-        return True
-    before = len(process.writes)
-    await asyncio.sleep(0.7)
-    return len(process.writes) == before

@@ -38,6 +38,7 @@ async def _program(kubeconfig: Path, namespace: str, **more: str) -> AsyncIterat
         "KUBECONFIG": str(kubeconfig),
         "CLOUD_PROVIDER": "local",
         "POD_NAMESPACE": namespace,
+        "HF_HUB_OFFLINE": "1",
         "LEADER_ELECT": "true",
         **{name: str(port) for name, port in ports.items()},
         **more,

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from apis.kaito.v1beta1.labels import BENCHMARK_LABEL
 from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from kube import config
 from kube.client import Client
 from kube.clock import Clock
-from kube.errors import NotFoundError
+from kube.errors import AlreadyExistsError, NotFoundError
 from kube.meta import Manifest, ObjectMeta, Resource
-from kube.objects import NODES, SERVICES, Unstructured
+from kube.objects import NODES, PODS, SERVICES, Pod, Unstructured
+from presets import fetch
 from tests import builders
-from workspace_controller.controllers import STATEFUL_SETS, Informers, workspace_controller
+from workspace_controller import pools
+from workspace_controller.controllers import workspace_controller
+from workspace_controller.informers import STATEFUL_SETS, Informers
+from workspace_controller.models import ModelSource
+from workspace_controller.nodeclasses import NodeClassInstaller
 from workspace_controller.settings import Settings
+from workspace_controller.workspace.fieldowners import FIELD_MANAGER
 
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", Unstructured, namespaced=False)
+SERVICE_ACCOUNTS = Resource("", "v1", "ServiceAccount", "serviceaccounts", Unstructured)
 _PATIENCE_SECONDS = 15.0
+
+
+async def _at_once(_: float) -> None:
+    await asyncio.sleep(0)
 
 
 class DeadError(Exception):
@@ -41,9 +54,9 @@ class MortalClient(Client):
             raise DeadError(what)
         self.writes.append(what)
 
-    async def create(self, manifest: Manifest) -> Manifest:
+    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         self._write(f"create {manifest['kind']}")
-        return await super().create(manifest)
+        return await super().create(manifest, dry_run=dry_run)
 
     async def apply(self, manifest: Manifest, *, force: bool = True) -> Manifest:
         self._write(f"apply {manifest['kind']} {manifest['metadata']['name']}")
@@ -82,6 +95,21 @@ class Process:
     def writes(self) -> list[str]:
         return self.client.writes
 
+    async def quiet(self) -> None:
+        """Until no write has happened for a while."""
+        known = -1
+        while known != len(self.writes):
+            known = len(self.writes)
+            await asyncio.sleep(0.4)
+
+    async def dead_or_done(self, writes: int) -> bool:
+        """The last write that it lives to make is made; or it had less to write than that."""
+        if len(self.writes) >= writes:
+            return True
+        before = len(self.writes)
+        await asyncio.sleep(1.0)
+        return len(self.writes) == before
+
 
 class Cluster:
     """The API server as tests see it: a user's hands, and the other controllers'."""
@@ -93,30 +121,48 @@ class Cluster:
 
     @asynccontextmanager
     async def controller(
-        self, settings: Settings | None = None, *, dies_after: int | None = None
+        self,
+        settings: Settings | None = None,
+        *,
+        dies_after: int | None = None,
+        hub: str = "",
     ) -> AsyncIterator[Process]:
-        """A controller that runs while the block does."""
+        """A controller that runs while the block does; `hub` stands in for Hugging Face."""
         settings = settings or builders.settings()
         clock = Clock()
-        async with self._mortal_client() as client:
+        async with self._mortal_client(settings) as client:
             client.dies_after = dies_after
-            informers = Informers.of(client, clock, byo=settings.facts.byo)
+            informers = Informers.of(
+                client, clock, byo=settings.facts.byo, node_classes=settings.node_classes
+            )
             events = Chronicle()
-            controller = workspace_controller(client, informers, settings, events, clock)
+            models = None
+            if hub:
+                models = ModelSource(
+                    client, settings.catalog, clock, fetch.Hub(hub, sleep=_at_once)
+                )
+            controller = workspace_controller(client, informers, settings, events, clock, models)
             tasks = [asyncio.create_task(informer.run()) for informer in informers.all()]
             tasks.append(asyncio.create_task(controller.run()))
+            if informers.pooled and informers.pooled.classes and settings.node_classes:
+                classes = NodeClassInstaller(
+                    client, informers.pooled.classes, settings.node_classes
+                )
+                tasks.append(asyncio.create_task(classes.run()))
             try:
                 yield Process(client, events)
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                if models is not None:
+                    await models.close()
 
-    def _mortal_client(self) -> MortalClient:
+    def _mortal_client(self, settings: Settings) -> MortalClient:
         return MortalClient(
             config.kubeconfig(str(self._kubeconfig)),
-            field_manager="workspace",
-            kinds=(WORKSPACES, NODE_CLAIMS),
+            field_manager=FIELD_MANAGER,
+            kinds=(WORKSPACES, NODE_CLAIMS, *pools.kinds(settings.node_classes)),
         )
 
     async def workspace(self, name: str = "falcon") -> Workspace:
@@ -158,6 +204,15 @@ class Cluster:
         status = {"conditions": [up], "allocatable": amounts, "capacity": amounts}
         await self.client.patch(NODES, name, {"status": status}, subresource="status")
 
+    async def set_node(
+        self, name: str, *, ready: bool = True, pressure: tuple[str, ...] = (), gpus: int = 1
+    ) -> None:
+        """What the kubelet of a node says of it."""
+        up = {"type": "Ready", "status": str(ready), "reason": "", "message": ""}
+        pressed = [{"type": each, "status": "True", "reason": ""} for each in pressure]
+        status = {"conditions": [up, *pressed], "allocatable": {"nvidia.com/gpu": str(gpus)}}
+        await self.client.patch(NODES, name, {"status": status}, subresource="status")
+
     async def create_config(self) -> None:
         await self.client.create(
             {
@@ -169,24 +224,31 @@ class Cluster:
         )
 
     async def set_claim(self, claim: NodeClaim, fields: Manifest, *true: str) -> None:
-        conditions = [
-            {
-                "type": kind,
-                "status": "True",
-                "reason": kind,
-                "message": "",
-                "lastTransitionTime": "2026-11-21T12:00:00Z",
-            }
-            for kind in (*true, *(("Ready",) if len(true) == 3 else ()))
-        ]
+        kinds = (*true, *(("Ready",) if len(true) == 3 else ()))
+        conditions = [_told(kind, "True", kind) for kind in kinds]
         patch = {"status": {**fields, **({"conditions": conditions} if conditions else {})}}
         await self.client.patch(NODE_CLAIMS, claim.metadata.name, patch, subresource="status")
 
+    async def complain(
+        self, claim: NodeClaim, reason: str, message: str, stage: str = "Launched"
+    ) -> None:
+        """What a provisioner says of a claim that has not come past this stage."""
+        stages = ("Launched", "Registered", "Initialized")
+        passed = [_told(each, "True", each) for each in stages[: stages.index(stage)]]
+        patch = {"status": {"conditions": [*passed, _told(stage, "Unknown", reason, message)]}}
+        await self.client.patch(NODE_CLAIMS, claim.metadata.name, patch, subresource="status")
+
     async def serve(self, name: str = "falcon") -> None:
-        """What the StatefulSet controller does once all pods are ready."""
+        """What the StatefulSet controller and kubelets do: its pods, all of them ready."""
         found = await self.stateful_set(name)
         assert found is not None
         replicas = found.spec["replicas"]
+        members = [f"{name}-{ordinal}" for ordinal in range(replicas)]
+        for pod in await self.pods(name):
+            await self.end_pod(pod.metadata.name)
+        for member in members:
+            await self.make_pod(member, found)
+            await self.set_pod(member, {"phase": "Running", "conditions": [_told("Ready", "True")]})
         status = {
             "replicas": replicas,
             "readyReplicas": replicas,
@@ -195,6 +257,68 @@ class Cluster:
         await self.client.patch(
             STATEFUL_SETS, name, {"status": status}, namespace=self.namespace, subresource="status"
         )
+
+    async def pods(self, name: str = "falcon") -> list[Pod]:
+        """Those of its StatefulSet, in their order."""
+        found = (await self.client.list(PODS, namespace=self.namespace)).items
+        members = (each for each in found if re.fullmatch(rf"{name}-\d+", each.metadata.name))
+        return sorted(members, key=lambda pod: pod.metadata.name)
+
+    async def benchmarks(self, name: str = "falcon") -> list[Pod]:
+        labels = f"{BENCHMARK_LABEL}={name}"
+        return (await self.client.list(PODS, namespace=self.namespace, labels=labels)).items
+
+    async def make_pod(self, name: str, of: Unstructured) -> None:
+        """A pod of the StatefulSet, which nobody has placed yet."""
+        template = of.spec["template"]["metadata"]
+        metadata = {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": {**template["labels"], "pod-name": name},
+            "annotations": template.get("annotations", {}),
+        }
+        await self.allow_pods()
+        spec = {"containers": [{"name": "falcon", "image": "i"}]}
+        await self.client.create(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        )
+
+    async def allow_pods(self) -> None:
+        """The account that every pod needs, which a controller makes elsewhere."""
+        metadata = {"name": "default", "namespace": self.namespace}
+        with suppress(AlreadyExistsError):
+            await self.client.create(
+                {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+            )
+
+    async def touch_in_vain(self, process: Process) -> None:
+        """A round that has nothing to do writes nothing."""
+        await process.quiet()
+        before = len(process.writes)
+        await self.edit({"metadata": {"labels": {"touched": "yes"}}})
+        await process.quiet()
+        assert process.writes[before:] == []
+
+    async def set_pod(self, name: str, status: Manifest) -> None:
+        await self.client.patch(
+            PODS, name, {"status": status}, namespace=self.namespace, subresource="status"
+        )
+
+    async def place_pod(self, name: str, node: str = "machine") -> None:
+        """What a scheduler does that has found room."""
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        binding = {"metadata": {"name": name}, "target": target}
+        await self.client.post(
+            PODS,
+            name,
+            "binding",
+            {"apiVersion": "v1", "kind": "Binding", **binding},
+            namespace=self.namespace,
+        )
+
+    async def end_pod(self, name: str) -> None:
+        """What a kubelet does once the containers have ended."""
+        await self.client.delete(PODS, name, namespace=self.namespace, grace_period_seconds=0)
 
     @asynccontextmanager
     async def refusing(self, message: str) -> AsyncIterator[list[str]]:
@@ -208,13 +332,7 @@ class Cluster:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _refuse(self, message: str, refused: list[str]) -> None:
-        why = {
-            "type": "Launched",
-            "status": "Unknown",
-            "reason": "InsufficientCapacity",
-            "message": message,
-            "lastTransitionTime": "2026-11-21T12:00:00Z",
-        }
+        why = _told("Launched", "Unknown", "InsufficientCapacity", message)
         status = {"status": {"conditions": [why]}}
         start = (await self.client.list(NODE_CLAIMS)).resource_version
         stream = self.client.watch(NODE_CLAIMS, resource_version=start, timeout_seconds=60)
@@ -250,6 +368,16 @@ class Cluster:
 
     async def _count_claims(self, count: int) -> bool:
         return len(await self.claims()) == count
+
+
+def _told(kind: str, status: str, reason: str = "", message: str = "") -> Manifest:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": "2026-11-21T12:00:00Z",
+    }
 
 
 async def eventually(ask: Callable[[], Awaitable[object]]) -> None:
