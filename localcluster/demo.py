@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,8 +139,15 @@ def up(engine: Engine, settings: cluster.Settings) -> None:
     answer(tools, stages, engine)
 
 
-def install(tools: Tools, stages: Stages, local: cluster.Cluster, build: str) -> None:
-    """Both charts, and the CRDs they share, by helm. A changed build rolls the pods."""
+def install(
+    tools: Tools,
+    stages: Stages,
+    local: cluster.Cluster,
+    build: str,
+    values: Mapping[str, str] | None = None,
+) -> None:
+    """Both charts, and the CRDs they share, by helm. A changed build rolls the pods. `values` are
+    the workspace chart's."""
     common = {"cloudProviderName": "local", "podAnnotations.build": f"b{build}"}
     helm_install(tools, "karpenter-crds", "kube-system", {})
     tools.kubectl("apply", "-f", "-", stdin=json.dumps(token_secret(local)))
@@ -154,7 +161,7 @@ def install(tools: Tools, stages: Stages, local: cluster.Cluster, build: str) ->
             "localMachines.tokenSecret.name": TOKEN_SECRET,
         },
     )
-    helm_install(tools, "workspace", "kaito-workspace", common)
+    helm_install(tools, "workspace", "kaito-workspace", {**common, **(values or {})})
     stages("helm installed charts/karpenter-crds, charts/gpu-provisioner and charts/workspace")
     controllers = (("gpu-provisioner", "gpu-provisioner"), ("workspace", "kaito-workspace"))
     for name, namespace in controllers:

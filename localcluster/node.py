@@ -32,6 +32,7 @@ DEVICES = "devices.json"
 OWN_DIRECTORIES = {
     "configuration": CONFIGURATION,
     "kubelet": "/var/lib/kubelet",
+    "kaito": "/var/lib/kaito",
     "containerd": "/var/lib/containerd",
     "run-containerd": "/run/containerd",
     "run-netns": "/run/netns",

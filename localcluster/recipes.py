@@ -29,11 +29,14 @@ class Recipe:
     dockerfile: Path
     context: Path
     uses_base: bool = True
+    registry: str = REGISTRY
+    image: str = ""
+    """The image's name in the registry, where it is not the recipe's."""
 
     @property
     def reference(self) -> str:
         """The image's name, as pods and containerd write it."""
-        return f"{REGISTRY}/{self.name}:{self.tag}"
+        return f"{self.registry}/{self.image or self.name}:{self.tag}"
 
     @property
     def locks(self) -> list[Path]:

@@ -10,6 +10,8 @@ import json
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ import pytest
 
 from localcluster.cluster import Cluster, Settings
 from localcluster.commands import CommandError
+from localcluster.demo import PROMPT
+from localcluster.models import Models
+from tests.adapters_data import config_map, write_adapter
 from tests.e2e.seen import Machines, get, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -109,6 +114,49 @@ def _apply_soon(kubectl: Callable[..., str], manifest: str, tmp_path: Path) -> N
 def _claims(kubectl: Callable[..., str], workspace: str) -> list[dict[str, Any]]:
     found = get(kubectl, "nodeclaims", "-l", f"kaito.sh/workspace={workspace}")
     return list(found.get("items", []))
+
+
+def _post(kubectl: Callable[..., str], workspace: str, path: str, body: object) -> Any:
+    address = get(kubectl, "service", workspace)["spec"]["clusterIP"]
+    request = urllib.request.Request(
+        f"http://{address}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
+
+
+def _completion(kubectl: Callable[..., str], workspace: str, model: str) -> str:
+    body = {"model": model, "prompt": PROMPT, "max_tokens": 24, "temperature": 0}
+    return str(_post(kubectl, workspace, "/v1/completions", body)["choices"][0]["text"])
+
+
+def _patch(kubectl: Callable[..., str], workspace: str, patch: object) -> None:
+    kubectl("patch", "workspace", workspace, "--type=merge", "-p", json.dumps(patch))
+
+
+def _adapters(kubectl: Callable[..., str], workspace: str) -> dict[str, str]:
+    told = get(kubectl, "workspace", workspace)["status"].get("adapters", [])
+    return {each["name"]: each["state"] for each in told}
+
+
+def _serving(kubectl: Callable[..., str], workspace: str) -> tuple[str, int]:
+    """The pod's uid, and how often its container was started again."""
+    pod = get(kubectl, "pod", f"{workspace}-0")
+    return pod.get("metadata", {}).get("uid", ""), _restarts(kubectl, workspace)
+
+
+def _restarts(kubectl: Callable[..., str], workspace: str) -> int:
+    statuses = get(kubectl, "pod", f"{workspace}-0").get("status", {}).get("containerStatuses", [])
+    return sum(int(each["restartCount"]) for each in statuses)
+
+
+def _is_ready(kubectl: Callable[..., str], workspace: str) -> bool:
+    found = _condition(get(kubectl, "workspace", workspace), "InferenceReady")
+    return found.get("status") == "True"
 
 
 def test_the_model_answers_with_real_text(demo: str) -> None:
@@ -330,6 +378,77 @@ def test_the_api_server_may_be_gone_for_a_minute(
 
 def test_vllm_answers_on_the_cpu_beside_it(demo: str) -> None:
     assert "Tokyo" in _demo("up", "--engine", "vllm").rpartition("answer:")[2]
+
+
+def test_an_adapter_comes_and_goes_without_a_restart(
+    settings: Settings, demo: str, kubectl: Callable[..., str], tmp_path: Path
+) -> None:
+    """On the vLLM of the test before: loaded, answers otherwise, outlives a crash, goes."""
+    folder, name = tmp_path / "shout", "workspace-gemma-3-270m-vllm"
+    write_adapter(Models(settings.cache).directory / "gemma-3-270m", folder)
+    volume = tmp_path / "configmap.json"
+    volume.write_text(json.dumps(config_map("shout", "default", folder)))
+    kubectl("create", "-f", str(volume))
+    before = _serving(kubectl, name)
+    plain = _completion(kubectl, name, "gemma-3-270m")
+
+    source = {"name": "shout", "volumeSource": {"configMap": {"name": "shout"}}}
+    _patch(kubectl, name, {"inference": {"adapters": [{"source": source}]}})
+    until(lambda: _adapters(kubectl, name) == {"shout": "Ready"}, 240)
+    assert _serving(kubectl, name) == before
+    assert _completion(kubectl, name, "gemma-3-270m") == plain
+    adapted = _completion(kubectl, name, "shout")
+    assert adapted != plain
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        _post(kubectl, name, "/v1/load_lora_adapter", {"lora_name": "x", "lora_path": "/tmp"})
+
+    kubectl("exec", f"{name}-0", "--", "sh", "-c", "kill -TERM 1")
+    until(lambda: _restarts(kubectl, name) == before[1] + 1, 60)
+    until(lambda: _is_ready(kubectl, name), 240)
+    assert _completion(kubectl, name, "shout") == adapted
+
+    _patch(kubectl, name, {"inference": {"adapters": []}})
+    until(lambda: not _adapters(kubectl, name), 120)
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        _completion(kubectl, name, "shout")
+    assert _serving(kubectl, name)[0] == before[0]
+
+
+def test_an_edit_by_hand_reaches_the_pod_and_stays(demo: str, kubectl: Callable[..., str]) -> None:
+    """With the StatefulSet controller and the kubelet for real."""
+    kubectl("set", "env", f"statefulset/{EXAMPLE}", "LLAMA_LOG_COLORS=off")
+
+    def edited() -> bool:
+        containers = get(kubectl, "pod", f"{EXAMPLE}-0").get("spec", {}).get("containers", [{}])
+        names = {each["name"] for each in containers[0].get("env", [])}
+        return "LLAMA_LOG_COLORS" in names and _is_ready(kubectl, EXAMPLE)
+
+    until(edited, 180)
+    until(lambda: get(kubectl, "workspace", EXAMPLE)["status"].get("foreignEdits"), 60)
+    (edit,) = get(kubectl, "workspace", EXAMPLE)["status"]["foreignEdits"]
+    assert (edit["object"], edit["manager"]) == (f"StatefulSet/{EXAMPLE}", "kubectl-set")
+
+    kubectl("delete", "statefulset", EXAMPLE, "--timeout=120s")
+    until(lambda: not get(kubectl, "workspace", EXAMPLE)["status"].get("foreignEdits"), 60)
+    until(lambda: not edited() and _is_ready(kubectl, EXAMPLE), 180)
+
+
+def test_an_edit_of_the_options_reaches_the_pod(demo: str, kubectl: Callable[..., str]) -> None:
+    """And is said to: first by `kaito diff`, then by status.rollout."""
+    options = "llamacpp:\n  ctx-size: 512\n"
+    kubectl("create", "configmap", "options", f"--from-literal=inference_config.yaml={options}")
+    before = _serving(kubectl, EXAMPLE)[0]
+    _patch(kubectl, EXAMPLE, {"inference": {"config": "options"}})
+    until(lambda: _serving(kubectl, EXAMPLE)[0] != before, 180)
+    until(lambda: _is_ready(kubectl, EXAMPLE), 180)
+    until(
+        lambda: (
+            get(kubectl, "workspace", EXAMPLE)["status"].get("rollout", {}).get("phase")
+            == "Complete"
+        ),
+        60,
+    )
+    assert "Tokyo" in _completion(kubectl, EXAMPLE, "gemma-3-270m")
 
 
 def test_down_shows_that_node_and_claim_go_and_leaves_nothing(
