@@ -25,20 +25,13 @@ from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
 from kube import config
 from kube.client import Client
 from kube.meta import Resource
-from kube.objects import Unstructured
+from kube.objects import CUSTOM_RESOURCE_DEFINITIONS, Unstructured
 from localcluster import paths
 from localcluster.binaries import Binaries
 from localcluster.controlplane import ControlPlane
 
 CRDS = Path(__file__).parents[1] / "apis" / "crds"
-DEFINITIONS = Resource(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-    Unstructured,
-    namespaced=False,
-)
+ACCOUNTS = Resource("", "v1", "ServiceAccount", "serviceaccounts", Unstructured)
 
 
 def machine() -> str:
@@ -90,7 +83,7 @@ async def _establish(kubeconfig: Path) -> None:
 
 
 async def _established(kube: Client, name: str) -> bool:
-    definition = await kube.get(DEFINITIONS, name)
+    definition = await kube.get(CUSTOM_RESOURCE_DEFINITIONS, name)
     conditions = definition.status.get("conditions", []) if definition else []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
@@ -99,7 +92,7 @@ async def _established(kube: Client, name: str) -> bool:
 async def client(kubeconfig: Path) -> AsyncIterator[Client]:
     """A client of the benchmark's own, so that its requests are not counted as the controller's."""
     endpoint = config.load(str(kubeconfig))
-    kinds = (WORKSPACES, NODE_CLAIMS, DEFINITIONS)
+    kinds = (WORKSPACES, NODE_CLAIMS, ACCOUNTS)
     async with Client(endpoint, field_manager="benchmark", kinds=kinds) as kube:
         yield kube
 

@@ -179,7 +179,7 @@ async def idle(controller: harness.Controller) -> None:
 
 
 async def main(plane: Any) -> None:
-    settings = {"CLOUD_PROVIDER": "local", "WEBHOOK_PORT": "0"}
+    settings = {"CLOUD_PROVIDER": "local", "WEBHOOK_PORT": "0", "HF_HUB_OFFLINE": "1"}
     print(harness.machine())
     async with harness.client(plane.kubeconfig) as kube:
         cold = []
