@@ -21,13 +21,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import aiohttp.web
-import kopf
 
 from kube import reviews
 from kube.certificate_sources import CertificateSource
 from kube.certificates import Certificate
 from kube.clock import Clock
 from kube.errors import KubeError
+from kube.kopfserver import WebhookServer
 from kube.reviews import AdmissionRequest, AdmissionResponse, MalformedReviewError
 
 __all__ = ["AdmissionRequest", "AdmissionResponse", "AdmissionServer", "Webhook"]
@@ -96,7 +96,7 @@ class AdmissionServer:
         return True
 
     async def _serve(self, context: ssl.SSLContext, files: _Files) -> None:
-        server = kopf.WebhookServer(
+        server = WebhookServer(
             addr=self._host,
             port=self.port or None,
             context=context,
