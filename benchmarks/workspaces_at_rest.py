@@ -95,8 +95,18 @@ def condition() -> Manifest:
 
 async def populate(kube: Client, controller: harness.Controller, count: int) -> None:
     """So many Workspaces, until all of them serve."""
-    played = Played(kube)
-    async with watching(kube, NODE_CLAIMS) as claims, watching(kube, STATEFUL_SETS) as sets:
+    played, ready = Played(kube), set[str]()
+
+    def seen(_old: Any, new: Any) -> None:
+        if new is not None and new.status.state == "Ready":
+            ready.add(new.metadata.name)
+
+    async with (
+        watching(kube, NODE_CLAIMS) as claims,
+        watching(kube, STATEFUL_SETS) as sets,
+        watching(kube, WORKSPACES) as workspaces,
+    ):
+        workspaces.subscribe(seen)
         claims.subscribe(played.claim)
         sets.subscribe(played.stateful_set)
         players = [asyncio.create_task(played.play()) for _ in range(CONNECTIONS)]
@@ -108,7 +118,7 @@ async def populate(kube: Client, controller: harness.Controller, count: int) -> 
                     await kube.create(workspace(name))
 
             await asyncio.gather(*(create() for _ in range(CONNECTIONS)))
-            while await serving(kube) < count:
+            while len(ready) < count:
                 for player in players:
                     if player.done():
                         player.result()
@@ -118,11 +128,6 @@ async def populate(kube: Client, controller: harness.Controller, count: int) -> 
                 player.cancel()
             await asyncio.gather(*players, return_exceptions=True)
     await settled(controller)
-
-
-async def serving(kube: Client) -> int:
-    found = (await kube.list(WORKSPACES, namespace="default")).items
-    return sum(each.status.state == "Ready" for each in found)
 
 
 async def rest(controller: harness.Controller, count: int) -> None:
