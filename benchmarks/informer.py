@@ -30,45 +30,9 @@ NODES = 200
 
 def a_pod(number: int, turn: int = 0) -> Manifest:
     """A pod as large and as full as they are: env, probes, conditions and managedFields."""
-    container = {
-        "name": "main",
-        "image": f"registry.example.com/team/service:{number % 40}",
-        "env": [{"name": f"SETTING_{n}", "value": f"value-{n}-{number}"} for n in range(24)],
-        "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}},
-        "volumeMounts": [{"name": f"v{n}", "mountPath": f"/var/lib/data/{n}"} for n in range(6)],
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 10},
-        "terminationMessagePath": "/dev/termination-log",
-    }
-    managed: list[Manifest] = [
-        {
-            "manager": manager,
-            "operation": "Update",
-            "time": "2026-01-01T00:00:00Z",
-            "fieldsV1": {
-                f"f:field-{part}": {f'k:{{"name":"{part}-{n}"}}': {".": {}} for n in range(16)}
-                for part in "abcdef"
-            },
-        }
-        for manager in ("kube-controller-manager", "kubelet")
-    ]
-    condition = {"status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    container = _container(number)
     return {
-        "metadata": {
-            "name": f"service-{number:05d}-7d9c5b6f4-abcde",
-            "namespace": f"team-{number % 50}",
-            "labels": {"app": f"service-{number % 300}", "pod-template-hash": "7d9c5b6f4"},
-            "annotations": {"example.com/turn": str(turn), "checksum/config": "0" * 64},
-            "ownerReferences": [
-                {
-                    "apiVersion": "apps/v1",
-                    "kind": "ReplicaSet",
-                    "name": f"service-{number}",
-                    "uid": f"00000000-0000-0000-0000-{number:012d}",
-                    "controller": True,
-                }
-            ],
-            "managedFields": managed,
-        },
+        "metadata": _metadata(number, turn),
         "spec": {
             "nodeName": f"node-{(number + turn) % NODES}",
             "containers": [container, {**container, "name": "sidecar"}],
@@ -77,23 +41,70 @@ def a_pod(number: int, turn: int = 0) -> Manifest:
                 for what in ("not-ready", "unreachable")
             ],
         },
-        "status": {
-            "phase": "Running",
-            "conditions": [
-                {"type": type_, **condition}
-                for type_ in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
-            ],
-            "containerStatuses": [
-                {
-                    "name": name,
-                    "ready": True,
-                    "restartCount": 0,
-                    "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
-                }
-                for name in ("main", "sidecar")
-            ],
-            "startTime": "2026-01-01T00:00:00Z",
-        },
+        "status": _status(),
+    }
+
+
+def _metadata(number: int, turn: int) -> Manifest:
+    return {
+        "name": f"service-{number:05d}-7d9c5b6f4-abcde",
+        "namespace": f"team-{number % 50}",
+        "labels": {"app": f"service-{number % 300}", "pod-template-hash": "7d9c5b6f4"},
+        "annotations": {"example.com/turn": str(turn), "checksum/config": "0" * 64},
+        "ownerReferences": [
+            {
+                "apiVersion": "apps/v1",
+                "kind": "ReplicaSet",
+                "name": f"service-{number}",
+                "uid": f"00000000-0000-0000-0000-{number:012d}",
+                "controller": True,
+            }
+        ],
+        "managedFields": [
+            {
+                "manager": manager,
+                "operation": "Update",
+                "time": "2026-01-01T00:00:00Z",
+                "fieldsV1": {
+                    f"f:field-{part}": {f'k:{{"name":"{part}-{n}"}}': {".": {}} for n in range(16)}
+                    for part in "abcdef"
+                },
+            }
+            for manager in ("kube-controller-manager", "kubelet")
+        ],
+    }
+
+
+def _container(number: int) -> Manifest:
+    return {
+        "name": "main",
+        "image": f"registry.example.com/team/service:{number % 40}",
+        "env": [{"name": f"SETTING_{n}", "value": f"value-{n}-{number}"} for n in range(24)],
+        "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}},
+        "volumeMounts": [{"name": f"v{n}", "mountPath": f"/var/lib/data/{n}"} for n in range(6)],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 10},
+        "terminationMessagePath": "/dev/termination-log",
+    }
+
+
+def _status() -> Manifest:
+    condition = {"status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    return {
+        "phase": "Running",
+        "conditions": [
+            {"type": type_, **condition}
+            for type_ in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
+        ],
+        "containerStatuses": [
+            {
+                "name": name,
+                "ready": True,
+                "restartCount": 0,
+                "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
+            }
+            for name in ("main", "sidecar")
+        ],
+        "startTime": "2026-01-01T00:00:00Z",
     }
 
 
