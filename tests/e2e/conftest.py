@@ -23,13 +23,18 @@ def settings() -> Settings:
 
 
 @pytest.fixture(scope="module")
-def local_cluster(settings: Settings) -> Iterator[Cluster]:
-    """A cluster that is up, with the base image on every node."""
+def cluster(settings: Settings) -> Iterator[Cluster]:
+    """Not up yet; down, and without a trace, when the module's tests are through."""
     cluster = Cluster(settings)
-    base = by_reference([cluster.base_image()])
     try:
-        cluster.up(base)
         yield cluster
     finally:
         cluster.down()
     assert cluster.leftovers() == []
+
+
+@pytest.fixture(scope="module")
+def local_cluster(cluster: Cluster) -> Cluster:
+    """A cluster that is up, with the base image on every node."""
+    cluster.up(by_reference([cluster.base_image()]))
+    return cluster

@@ -64,3 +64,14 @@ def get(kubectl: Callable[..., str], *words: str) -> dict[str, Any]:
     """The object or list as kubectl shows it; {} where there is none."""
     found = kubectl("get", *words, "--ignore-not-found", "-o", "json")
     return dict(json.loads(found)) if found.strip() else {}
+
+
+def condition(manifest: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The condition of that type; {} where it was never set."""
+    conditions = manifest.get("status", {}).get("conditions", [])
+    return next((each for each in conditions if each["type"] == kind), {})
+
+
+def serves(kubectl: Callable[..., str], workspace: str) -> bool:
+    found = condition(get(kubectl, "workspace", workspace), "InferenceReady")
+    return found.get("status") == "True"

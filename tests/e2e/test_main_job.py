@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from localcluster.commands import CommandError
 from localcluster.demo import PROMPT
 from localcluster.models import Models
 from tests.adapters_data import config_map, write_adapter
-from tests.e2e.seen import Machines, get, until
+from tests.e2e.seen import Machines, condition, get, serves, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -46,16 +46,6 @@ def _demo(*words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def cluster(settings: Settings) -> Iterator[Cluster]:
-    cluster = Cluster(settings)
-    try:
-        yield cluster
-    finally:
-        cluster.down()
-    assert cluster.leftovers() == []
-
-
-@pytest.fixture(scope="module")
 def demo(cluster: Cluster) -> str:
     return _demo("up")
 
@@ -63,11 +53,6 @@ def demo(cluster: Cluster) -> str:
 @pytest.fixture(scope="module")
 def kubectl(cluster: Cluster, demo: str) -> Callable[..., str]:
     return cluster.kubectl
-
-
-def _condition(manifest: dict[str, Any], kind: str) -> dict[str, Any]:
-    conditions = manifest.get("status", {}).get("conditions", [])
-    return next((each for each in conditions if each["type"] == kind), {})
 
 
 def _workspace(name: str, instance_type: str = "local-cpu-2", preset: str = "gemma-3-270m") -> str:
@@ -154,11 +139,6 @@ def _restarts(kubectl: Callable[..., str], workspace: str) -> int:
     return sum(int(each["restartCount"]) for each in statuses)
 
 
-def _is_ready(kubectl: Callable[..., str], workspace: str) -> bool:
-    found = _condition(get(kubectl, "workspace", workspace), "InferenceReady")
-    return found.get("status") == "True"
-
-
 def test_the_model_answers_with_real_text(demo: str) -> None:
     assert "Tokyo" in demo.rpartition("answer:")[2]
 
@@ -229,11 +209,11 @@ def test_no_capacity_is_told_and_healed_when_there_is_some(
         _apply(kubectl, _workspace("starved", "local-cpu-4"), tmp_path)
         until(
             lambda: (
-                _condition(get(kubectl, "workspace", "starved"), "ResourceReady").get("reason")
+                condition(get(kubectl, "workspace", "starved"), "ResourceReady").get("reason")
                 == "InsufficientCapacityError"
             )
         )
-        told = _condition(get(kubectl, "workspace", "starved"), "ResourceReady")["message"]
+        told = condition(get(kubectl, "workspace", "starved"), "ResourceReady")["message"]
         assert "all 0 of local-cpu-4 are in use" in told
         machines = Machines(cluster).ask("GET", "/machines")
         assert [each for each in machines if each["instanceType"] == "local-cpu-4"] == []
@@ -241,7 +221,7 @@ def test_no_capacity_is_told_and_healed_when_there_is_some(
         Machines(cluster).ask("PUT", kind, {"capacity": None})
     ready = "InferenceReady"
     until(
-        lambda: _condition(get(kubectl, "workspace", "starved"), ready).get("status") == "True",
+        lambda: condition(get(kubectl, "workspace", "starved"), ready).get("status") == "True",
         180,
     )
     assert len(_claims(kubectl, "starved")) == 1
@@ -257,13 +237,13 @@ def test_a_gpu_node_is_waited_for_until_its_gpu_is_there(
     try:
         _apply(kubectl, _workspace("late-gpu", "local-gpu-1"), tmp_path)
         claim = until(lambda: (_claims(kubectl, "late-gpu") or [None])[0])["metadata"]["name"]
-        registered = lambda: _condition(get(kubectl, "nodeclaim", claim), "Registered")  # noqa: E731
+        registered = lambda: condition(get(kubectl, "nodeclaim", claim), "Registered")  # noqa: E731
         until(lambda: registered().get("status") == "True")
-        waiting = _condition(get(kubectl, "workspace", "late-gpu"), "ResourceReady")
+        waiting = condition(get(kubectl, "workspace", "late-gpu"), "ResourceReady")
         assert waiting.get("status") != "True"
         until(
             lambda: (
-                _condition(get(kubectl, "workspace", "late-gpu"), "InferenceReady").get("status")
+                condition(get(kubectl, "workspace", "late-gpu"), "InferenceReady").get("status")
                 == "True"
             ),
             120,
@@ -315,8 +295,7 @@ def test_killed_controllers_make_no_node_twice(
     for name in names:
         until(
             lambda name=name: (
-                _condition(get(kubectl, "workspace", name), "InferenceReady").get("status")
-                == "True"
+                condition(get(kubectl, "workspace", name), "InferenceReady").get("status") == "True"
             ),
             240,
         )
@@ -404,7 +383,7 @@ def test_an_adapter_comes_and_goes_without_a_restart(
 
     kubectl("exec", f"{name}-0", "--", "sh", "-c", "kill -TERM 1")
     until(lambda: _restarts(kubectl, name) == before[1] + 1, 60)
-    until(lambda: _is_ready(kubectl, name), 240)
+    until(lambda: serves(kubectl, name), 240)
     assert _completion(kubectl, name, "shout") == adapted
 
     _patch(kubectl, name, {"inference": {"adapters": []}})
@@ -421,7 +400,7 @@ def test_an_edit_by_hand_reaches_the_pod_and_stays(demo: str, kubectl: Callable[
     def edited() -> bool:
         containers = get(kubectl, "pod", f"{EXAMPLE}-0").get("spec", {}).get("containers", [{}])
         names = {each["name"] for each in containers[0].get("env", [])}
-        return "LLAMA_LOG_COLORS" in names and _is_ready(kubectl, EXAMPLE)
+        return "LLAMA_LOG_COLORS" in names and serves(kubectl, EXAMPLE)
 
     until(edited, 180)
     until(lambda: get(kubectl, "workspace", EXAMPLE)["status"].get("foreignEdits"), 60)
@@ -430,7 +409,7 @@ def test_an_edit_by_hand_reaches_the_pod_and_stays(demo: str, kubectl: Callable[
 
     kubectl("delete", "statefulset", EXAMPLE, "--timeout=120s")
     until(lambda: not get(kubectl, "workspace", EXAMPLE)["status"].get("foreignEdits"), 60)
-    until(lambda: not edited() and _is_ready(kubectl, EXAMPLE), 180)
+    until(lambda: not edited() and serves(kubectl, EXAMPLE), 180)
 
 
 def test_an_edit_of_the_options_reaches_the_pod(demo: str, kubectl: Callable[..., str]) -> None:
@@ -440,7 +419,7 @@ def test_an_edit_of_the_options_reaches_the_pod(demo: str, kubectl: Callable[...
     before = _serving(kubectl, EXAMPLE)[0]
     _patch(kubectl, EXAMPLE, {"inference": {"config": "options"}})
     until(lambda: _serving(kubectl, EXAMPLE)[0] != before, 180)
-    until(lambda: _is_ready(kubectl, EXAMPLE), 180)
+    until(lambda: serves(kubectl, EXAMPLE), 180)
     until(
         lambda: (
             get(kubectl, "workspace", EXAMPLE)["status"].get("rollout", {}).get("phase")

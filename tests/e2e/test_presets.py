@@ -24,7 +24,7 @@ from localcluster.cluster import Cluster, Settings
 from localcluster.demo import Stages, Tools
 from localcluster.images import Builder, by_reference
 from localcluster.recipes import REGISTRY, TAG, Recipe
-from tests.e2e.seen import get, until
+from tests.e2e.seen import get, serves, until
 from tests.fakes.downloads import Downloads
 from tests.fakes.hub import COMMIT, sibling
 
@@ -119,16 +119,6 @@ def installed(cluster: Cluster, settings: Settings) -> Iterator[tuple[Tools, Dow
 
 
 @pytest.fixture(scope="module")
-def cluster(settings: Settings) -> Iterator[Cluster]:
-    cluster = Cluster(settings)
-    try:
-        yield cluster
-    finally:
-        cluster.down()
-    assert cluster.leftovers() == []
-
-
-@pytest.fixture(scope="module")
 def hub(cluster: Cluster, settings: Settings) -> Iterator[Downloads]:
     """The charts installed, and all Workspaces applied at once."""
     with installed(cluster, settings) as (tools, hub):
@@ -152,7 +142,7 @@ def test_a_preset_goes_from_apply_to_its_running_engine(
 ) -> None:
     kubectl = cluster.kubectl
     try:
-        until(lambda: _is_ready(kubectl, case.name), 300)
+        until(lambda: serves(kubectl, case.name), 300)
     except AssertionError:
         kaito_main(["explain", case.name, f"--kubeconfig={cluster.state.kubeconfig}"])
         raise
@@ -187,11 +177,6 @@ def test_the_token_goes_to_the_hub_and_into_no_manifest(cluster: Cluster, hub: D
     assert sent == {"Bearer hf_for-the-test"}
     shown = cluster.kubectl("get", "workspaces,statefulsets,pods", "-o", "yaml")
     assert "hf_for-the-test" not in shown
-
-
-def _is_ready(kubectl: Callable[..., str], name: str) -> bool:
-    conditions = get(kubectl, "workspace", name).get("status", {}).get("conditions", [])
-    return any(c["type"] == "InferenceReady" and c["status"] == "True" for c in conditions)
 
 
 def _argv(kubectl: Callable[..., str], name: str) -> list[str]:

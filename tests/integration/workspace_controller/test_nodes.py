@@ -134,7 +134,7 @@ async def test_a_new_workspace_costs_three_writes_and_a_quiet_one_none(pools: Po
             )
             await eventually(cluster.stateful_set)
             await cluster.serve()
-            await eventually(lambda: _succeeded(cluster))
+            await eventually(cluster.succeeded)
             await process.quiet()
         async with cluster.controller(POOLED) as process:
             await asyncio.sleep(0.7)
@@ -414,10 +414,6 @@ async def _others_are_ready(pools: Pools, first: NodeClaim) -> bool:
 
 async def _resource_ready(cluster: Cluster) -> bool:
     return (await condition(cluster, "ResourceReady"))[0] == "True"
-
-
-async def _succeeded(cluster: Cluster) -> bool:
-    return (await condition(cluster, "WorkspaceSucceeded"))[0] == "True"
 
 
 async def _reason(cluster: Cluster, reason: str) -> bool:

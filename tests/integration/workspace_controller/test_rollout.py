@@ -35,10 +35,7 @@ async def serving(cluster: Cluster, room: int = 2, **given: Any) -> AsyncIterato
     """A Workspace that serves, and those who make pods at work; no controller."""
     async with PodsAtWork(cluster, room, _good).at_work() as pods:
         async with _controller(cluster):
-            await cluster.create_workspace(**given)
-            await eventually(lambda: _claimed(cluster))
-            for claim in await cluster.claims():
-                await cluster.bring_up(claim, gpus=2)
+            await cluster.deploy(**given)
             await eventually(lambda: _serves(cluster))
         yield pods
 
@@ -349,11 +346,6 @@ async def _claims(cluster: Cluster, count: int) -> bool:
 
 async def _more_claims(cluster: Cluster, count: int) -> bool:
     return len(await cluster.claims()) > count
-
-
-async def _claimed(cluster: Cluster) -> bool:
-    target = (await cluster.workspace()).status.target_node_count
-    return target > 0 and len(await cluster.claims()) == target
 
 
 async def _serves(cluster: Cluster) -> bool:

@@ -85,15 +85,6 @@ EVICTIONS = [
 ]
 
 
-async def deployed(cluster: Cluster, **given: Any) -> None:
-    """A Workspace with its nodes and its StatefulSet, of which nobody has made a pod yet."""
-    await cluster.create_workspace(**given)
-    await eventually(lambda: _claimed(cluster))
-    for claim in await cluster.claims():
-        await cluster.bring_up(claim, gpus=2)
-    await eventually(cluster.stateful_set)
-
-
 async def make(cluster: Cluster, name: str = "falcon-0", *, pod_hash: str = "") -> None:
     found = await cluster.stateful_set()
     assert found is not None
@@ -105,7 +96,7 @@ async def make(cluster: Cluster, name: str = "falcon-0", *, pod_hash: str = "") 
 
 async def test_a_pod_is_told_by_its_scheduler_and_kubelet_until_it_serves(cluster: Cluster):
     async with cluster.controller(QUIET):
-        await deployed(cluster)
+        await cluster.deploy()
         workspace = await told(
             cluster, "InferenceReady", "False", PENDING, words="0 of 1 inference"
         )
@@ -157,7 +148,7 @@ async def is_told(
 
 async def test_what_has_served_is_never_pending_again(cluster: Cluster):
     async with cluster.controller(QUIET):
-        await deployed(cluster)
+        await cluster.deploy()
         await make(cluster)
         assert (await cluster.workspace()).status.state == "Pending"
         for _ in range(2):
@@ -261,7 +252,7 @@ async def _an_outdated_pod_that_is_replaced_in_place(cluster: Cluster) -> None:
 )
 async def test_nothing_is_called_ready_before_it_serves(cluster: Cluster, pretend: Any):
     async with cluster.controller(QUIET):
-        await deployed(cluster)
+        await cluster.deploy()
         async with _watched(cluster) as versions:
             await pretend(cluster)
             await _looked_at(cluster)
@@ -271,7 +262,7 @@ async def test_nothing_is_called_ready_before_it_serves(cluster: Cluster, preten
 
 async def test_half_an_engine_over_several_nodes_is_not_called_ready(cluster: Cluster):
     async with cluster.controller(QUIET):
-        await deployed(cluster, preset="large-70b", instance_type="local-gpu-2")
+        await cluster.deploy(preset="large-70b", instance_type="local-gpu-2")
         nodes = (await cluster.workspace()).status.target_node_count
         assert nodes > 1
         async with _watched(cluster) as versions:
@@ -317,11 +308,6 @@ async def _looked_at(cluster: Cluster) -> None:
         await cluster.set_node(node, pressure=pressure, gpus=2)
         await told(cluster, "NodesReady", "True", "NodesReady", words=words)
     await asyncio.sleep(0.2)
-
-
-async def _claimed(cluster: Cluster) -> bool:
-    target = (await cluster.workspace()).status.target_node_count
-    return target > 0 and len(await cluster.claims()) == target
 
 
 async def _has_gone(cluster: Cluster, name: str) -> bool:

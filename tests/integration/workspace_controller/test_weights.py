@@ -89,7 +89,7 @@ async def test_a_source_is_taken_and_then_left_alone(
         await eventually(cluster.stateful_set)
         await _a_pod_of_it_is_taken(cluster)
         await cluster.serve()
-        await eventually(lambda: _succeeded(cluster))
+        await eventually(cluster.succeeded)
         serving = (await cluster.workspace()).status.serving
         assert serving is not None
         assert said in serving.weights
@@ -215,10 +215,6 @@ async def _a_pod_of_it_is_taken(cluster: Cluster) -> None:
     }
     await cluster.client.create(pod)
     await cluster.client.delete(PODS, "tried", namespace=cluster.namespace)
-
-
-async def _succeeded(cluster: Cluster) -> bool:
-    return (await condition(cluster, "WorkspaceSucceeded"))[0] == "True"
 
 
 async def _refused(cluster: Cluster) -> bool:

@@ -66,13 +66,9 @@ async def test_an_engines_workload_is_taken_and_then_left_alone(
 ):
     async with cluster.controller() as process:
         await cluster.create_config()
-        await cluster.create_workspace(**given)
-        await eventually(lambda: _claimed(cluster))
-        for claim in await cluster.claims():
-            await cluster.bring_up(claim, gpus=2)
-        await eventually(cluster.stateful_set)
+        await cluster.deploy(**given)
         await cluster.serve()
-        await eventually(lambda: _succeeded(cluster))
+        await eventually(cluster.succeeded)
         found = await cluster.stateful_set()
         assert found is not None
         assert image in found.spec["template"]["spec"]["containers"][0]["image"]
@@ -83,7 +79,7 @@ async def test_a_file_that_breaks_the_plan_is_refused_and_can_be_mended(cluster:
     async with cluster.controller():
         await cluster.create_config()
         await cluster.create_workspace(inference={"config": "options"})
-        await eventually(lambda: _claimed(cluster))
+        await eventually(cluster.claimed)
         await _write(cluster, "vllm:\n  tensor-parallel-size: 8\n")
         await eventually(lambda: _says(cluster, "vllm.tensor-parallel-size belongs to the plan"))
         assert await condition(cluster, "ResourceReady") == ("False", "InvalidConfig")
@@ -94,15 +90,6 @@ async def test_a_file_that_breaks_the_plan_is_refused_and_can_be_mended(cluster:
 async def _write(cluster: Cluster, text: str) -> None:
     data = {"data": {"inference_config.yaml": text}}
     await cluster.client.patch(CONFIG_MAPS, "options", data, namespace=cluster.namespace)
-
-
-async def _claimed(cluster: Cluster) -> bool:
-    target = (await cluster.workspace()).status.target_node_count
-    return target > 0 and len(await cluster.claims()) == target
-
-
-async def _succeeded(cluster: Cluster) -> bool:
-    return (await condition(cluster, "WorkspaceSucceeded"))[0] == "True"
 
 
 async def _says(cluster: Cluster, words: str) -> bool:

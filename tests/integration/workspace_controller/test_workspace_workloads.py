@@ -62,13 +62,9 @@ TEMPLATE = {
 async def test_a_workload_is_taken_and_then_left_alone(cluster: Cluster, given):
     async with cluster.controller() as process:
         await cluster.create_config()
-        await cluster.create_workspace(**given)
-        await eventually(lambda: _claimed(cluster))
-        for claim in await cluster.claims():
-            await cluster.bring_up(claim, gpus=2)
-        await eventually(cluster.stateful_set)
+        await cluster.deploy(**given)
         await cluster.serve()
-        await eventually(lambda: _succeeded(cluster))
+        await eventually(cluster.succeeded)
         await cluster.touch_in_vain(process)
 
 
@@ -97,7 +93,7 @@ async def test_nodes_of_ones_own_are_used_and_nothing_is_asked_for(cluster: Clus
         await cluster.ready_node(name, labels, gpus=1)
         await eventually(cluster.stateful_set)
         await cluster.serve()
-        await eventually(lambda: _succeeded(cluster))
+        await eventually(cluster.succeeded)
         assert (await cluster.workspace()).status.worker_nodes == (name,)
         assert await cluster.claims() == []
         await cluster.client.delete(WORKSPACES, "falcon", namespace=cluster.namespace)
@@ -112,15 +108,6 @@ async def test_what_the_api_server_refuses_is_in_the_status_and_tried_again(clus
         await eventually(lambda: _tried(process, 3))
         assert ("Warning", "NodeClaimCreationFailed") in process.events.told
     assert await cluster.claims() == []
-
-
-async def _claimed(cluster: Cluster) -> bool:
-    target = (await cluster.workspace()).status.target_node_count
-    return target > 0 and len(await cluster.claims()) == target
-
-
-async def _succeeded(cluster: Cluster) -> bool:
-    return (await condition(cluster, "WorkspaceSucceeded"))[0] == "True"
 
 
 async def _nodes_are_missing(cluster: Cluster) -> bool:

@@ -175,6 +175,22 @@ class Cluster:
         manifest["metadata"]["namespace"] = self.namespace
         await self.client.create(manifest)
 
+    async def deploy(self, **given: Any) -> None:
+        """A Workspace with its nodes and its StatefulSet, of which nobody has made a pod yet."""
+        await self.create_workspace(**given)
+        await eventually(self.claimed)
+        for claim in await self.claims():
+            await self.bring_up(claim, gpus=2)
+        await eventually(self.stateful_set)
+
+    async def claimed(self) -> bool:
+        """Whether there are as many claims as nodes are needed."""
+        target = (await self.workspace()).status.target_node_count
+        return target > 0 and len(await self.claims()) == target
+
+    async def succeeded(self) -> bool:
+        return (await condition(self, "WorkspaceSucceeded"))[0] == "True"
+
     async def claims(self, name: str = "falcon") -> list[NodeClaim]:
         labels = f"kaito.sh/workspace={name},kaito.sh/workspacenamespace={self.namespace}"
         return (await self.client.list(NODE_CLAIMS, labels=labels)).items
