@@ -74,7 +74,7 @@ lock: setup ## resolve the locks anew, one per role, without registry addresses
 	@$(COMPILE) --universal images/controllers/build.in -o images/controllers/build.lock
 	@$(COMPILE) --universal $(SERVING)/llamacpp/requirements.in -o $(SERVING)/llamacpp/requirements.lock
 	@$(COMPILE) $(X86) $(SERVING)/vllm/requirements.in -o $(SERVING)/vllm/requirements.lock
-	@$(COMPILE) $(X86) --override $(SERVING)/vllm/overrides-cpu.txt \
+	@$(COMPILE) $(X86) --override images/overrides-cpu.txt \
 		$(SERVING)/vllm/requirements-cpu.in -o $(SERVING)/vllm/requirements-cpu.lock
 
 demo: setup system ## the main job on this machine: cluster, charts, Workspace, node, model, answer (ENGINE=llamacpp|vllm)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch  # type: ignore[import-not-found]
-from transformers import (  # type: ignore[import-not-found]
+import torch
+from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from apis.karpenter.v1.nodeclaim import NodeClaim
+from apis.reports import Reports
 from kube.objects import ConfigMap, ControllerRevision, Node, Pod, Unstructured
 from workspace_controller.workspace.models import Answer
 
@@ -47,6 +48,10 @@ class Observed:
     taken: frozenset[str] = frozenset()
     pool: Unstructured | None = None
     node_classes: Mapping[str, Unstructured] | None = None
+    job: Unstructured | None = None
+    """The tuning Job of that name."""
+    reports: Mapping[str, Reports] = field(default_factory=dict)
+    """By a pod's uid what its containers have said of themselves, in their logs."""
 
     def child(self, kind: str, name: str) -> Unstructured | None:
         """What is there of a child that users edit."""

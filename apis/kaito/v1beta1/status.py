@@ -89,6 +89,31 @@ class ForeignEdit(ApiModel):
     """Paths, as spec.template.spec.containers[name=falcon].args."""
 
 
+class TuningStatus(ApiModel):
+    """How far a fine-tuning is, and what came of it. Losses are texts, for the API has no floats
+    that survive every client."""
+
+    step: Annotated[int, Schema({"format": "int32"})] = 0
+    """Optimiser steps that are done."""
+    steps: Annotated[int, Schema({"format": "int32"})] = 0
+    """Optimiser steps in all."""
+    loss: str = ""
+    """Of the last steps, on the training data."""
+    eval_loss_before: str = ""
+    """Mean cross entropy a token of held-out data, of the model as it was."""
+    eval_loss: str = ""
+    """The same, of the model as it is tuned so far."""
+    tokens_per_second: str = ""
+    checkpoint_step: Annotated[int, Schema({"format": "int32"})] = 0
+    """The step that another pod would go on from; 0 is none."""
+    eta: str = ""
+    """How long it still takes, as 3m."""
+    attempts: Annotated[int, Schema({"format": "int32"})] = 0
+    """Pods that were started for it."""
+    output: str = ""
+    """Where the result is: an image by its digest, or a directory of the volume."""
+
+
 class WorkspaceStatus(ApiModel):
     """What became of it."""
 
@@ -107,6 +132,8 @@ class WorkspaceStatus(ApiModel):
     """Where the model answers inside the cluster."""
     serving: Serving | None = None
     """How the model is served."""
+    tuning: TuningStatus | None = None
+    """How far the fine-tuning is."""
     adapters: tuple[AdapterStatus, ...] = ()
     """The adapters that were asked for, or are still served."""
     rollout: Rollout | None = None

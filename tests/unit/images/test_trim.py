@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from serving.vllm import trim
+import trim
 
 
 def a_library() -> bytes:
