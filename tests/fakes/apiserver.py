@@ -78,6 +78,8 @@ class FakeApiServer:
         """When set, requests must bear it."""
         self.html = False
         """Refuse as a proxy does, without a Status."""
+        self.logs: dict[tuple[str, str], str] = {}
+        """What containers have written, by pod and container; only the tail is given."""
         self.watchers: list[Watcher] = []
         self.objects = ApiObjects(self._happened)
         self._history: list[Change] = []
@@ -209,6 +211,8 @@ class FakeApiServer:
             target = parse(http.path)
             if http.method == "GET" and request.query.get("watch") == "true":
                 return await self._watch(http, target, request.query)
+            if target.subresource == "log":
+                return web.Response(text=self._log(target.name, request.query))
             code, answer = self._serve(request, target, http.content_type)
             if fault is not None:
                 return self._befall(fault, http)
@@ -238,6 +242,12 @@ class FakeApiServer:
         if request.method == "DELETE":
             return 200, self.objects.delete(target, request.body)
         raise Refusal(405, "MethodNotAllowed", request.method)
+
+    def _log(self, pod: str, query: dict[str, str]) -> str:
+        if (log := self.logs.get((pod, query["container"]))) is None:
+            raise Refusal(400, "BadRequest", f"container {query['container']} is waiting to start")
+        lines = log.splitlines(keepends=True)[-int(query["tailLines"]) :]
+        return "".join(lines)[: int(query["limitBytes"])]
 
     def _list(self, target: Target, query: dict[str, str]) -> Manifest:
         if token := query.get("continue"):

@@ -1,20 +1,20 @@
-"""Servers of files on this machine that count what they give away; an OCI registry is one."""
+"""Servers of files on this machine that count what they give away."""
 
 from __future__ import annotations
 
-import base64
 import gzip
-import hashlib
 import io
-import json
 import tarfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TypeAlias
 from urllib.parse import parse_qs, urlsplit
+
+Answer: TypeAlias = tuple[int, dict[str, str], bytes]
+"""Status, headers, body."""
 
 
 class Downloads:
@@ -25,6 +25,9 @@ class Downloads:
         """GET requests by path, without the query."""
         self.headers: dict[str, list[dict[str, str]]] = {}
         self.url = ""
+        self.port = 0
+        self.did: Counter[str] = Counter()
+        """Other requests by method and path, as `PUT /v2/…`."""
         self.cut: dict[str, int] = {}
         """Path → after how many bytes the connection ends, once."""
         self.busy: Counter[str] = Counter()
@@ -35,8 +38,19 @@ class Downloads:
 
     def answer(
         self, path: str, query: Mapping[str, list[str]], headers: Mapping[str, str]
-    ) -> tuple[int, dict[str, str], bytes]:
+    ) -> Answer:
         raise NotImplementedError
+
+    def receive(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, list[str]],
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> Answer:
+        """What is no GET; most servers of files take nothing."""
+        return 405, {}, b""
 
     @contextmanager
     def running(self, address: str = "127.0.0.1") -> Iterator[Downloads]:
@@ -46,12 +60,19 @@ class Downloads:
             def do_GET(self) -> None:
                 _serve(world, self)
 
+            def _other(self) -> None:
+                _take(world, self)
+
+            do_HEAD = do_POST = do_PUT = _other  # noqa: N815
+            do_PATCH = do_DELETE = _other  # noqa: N815
+
             def log_message(self, *_: object) -> None:
                 pass
 
         server = ThreadingHTTPServer((address, 0), Handler)
         server.daemon_threads = True
-        self.url = f"http://{address}:{server.server_port}"
+        self.port = server.server_port
+        self.url = f"http://{address}:{self.port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -63,61 +84,19 @@ class Downloads:
             server.server_close()
 
 
-class Registry(Downloads):
-    """One repository of a registry that wants a token, which `user`, `password` can have."""
+class Files(Downloads):
+    """Files by their paths, for everybody."""
 
-    def __init__(self, name: str = "models/falcon", user: str = "", password: str = "") -> None:
+    def __init__(self, files: Mapping[str, bytes]) -> None:
         super().__init__()
-        self.name = name
-        self._basic = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
-        self.blobs: dict[str, bytes] = {}
-        self.manifests: dict[str, bytes] = {}
-
-    @property
-    def host(self) -> str:
-        return self.url.removeprefix("http://")
-
-    def push(self, layers: list[tuple[bytes, dict[str, str], str]], **more: Any) -> str:
-        """Layers are content, annotations, media type; the reference by digest."""
-        found = [
-            {
-                "mediaType": type_,
-                "digest": self._keep(self.blobs, content),
-                "size": len(content),
-                "annotations": annotations,
-            }
-            for content, annotations, type_ in layers
-        ]
-        return self.reference(self.push_manifest({"schemaVersion": 2, "layers": found, **more}))
-
-    def push_manifest(self, manifest: Mapping[str, Any]) -> str:
-        return self._keep(self.manifests, json.dumps(manifest).encode())
-
-    def reference(self, digest: str) -> str:
-        return f"{self.host}/{self.name}:v1@{digest}"
+        self.files = dict(files)
 
     def answer(
         self, path: str, query: Mapping[str, list[str]], headers: Mapping[str, str]
-    ) -> tuple[int, dict[str, str], bytes]:
-        if path == "/token":
-            if self._basic and headers.get("Authorization") != f"Basic {self._basic}":
-                return 401, {}, b""
-            return 200, {}, json.dumps({"token": f"for {query['scope'][0]}"}).encode()
-        if headers.get("Authorization") != f"Bearer for repository:{self.name}:pull":
-            challenge = (
-                f'Bearer realm="{self.url}/token",service="registry",'
-                f'scope="repository:{self.name}:pull"'
-            )
-            return 401, {"WWW-Authenticate": challenge}, b""
-        kind, _, digest = path.removeprefix(f"/v2/{self.name}/").partition("/")
-        found = {"manifests": self.manifests, "blobs": self.blobs}.get(kind, {}).get(digest)
+    ) -> Answer:
+        self.gate.wait()
+        found = self.files.get(path)
         return (404, {}, b"") if found is None else (200, {}, found)
-
-    @staticmethod
-    def _keep(where: dict[str, bytes], content: bytes) -> str:
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        where[digest] = content
-        return digest
 
 
 def layer(files: Mapping[str, bytes | str], *, zipped: bool = True) -> bytes:
@@ -154,3 +133,28 @@ def _serve(world: Downloads, handler: BaseHTTPRequestHandler) -> None:
     handler.end_headers()
     cut = world.cut.pop(path, None) if status in (200, 206) else None
     handler.wfile.write(body if cut is None else body[:cut])
+
+
+def _take(world: Downloads, handler: BaseHTTPRequestHandler) -> None:
+    """A request that may bring something; where it is cut, nobody answers it."""
+    parts = urlsplit(handler.path)
+    path, headers = parts.path, dict(handler.headers.items())
+    world.did[f"{handler.command} {path}"] += 1
+    length = int(headers.get("Content-Length", "0"))
+    if (cut := world.cut.pop(f"{handler.command} {path}", None)) is not None:
+        handler.rfile.read(min(cut, length))
+        handler.close_connection = True
+        return
+    body = handler.rfile.read(length)
+    if world.busy[f"{handler.command} {path}"]:
+        world.busy[f"{handler.command} {path}"] -= 1
+        handler.send_error(503)
+        return
+    query = parse_qs(parts.query)
+    status, more, said = world.receive(handler.command, path, query, headers, body)
+    handler.send_response(status)
+    for name, value in {"Content-Length": str(len(said)), **more}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    if handler.command != "HEAD":
+        handler.wfile.write(said)

@@ -33,32 +33,7 @@ TOKEN_KEY = "token"  # noqa: S105  # the key in the Secret, not its value
 _LONGEST_LABEL = 63
 _VOLUME = "adapter-volume"
 _TOKEN_VOLUME = "adapters-token"  # noqa: S105
-_PULLER_IMAGE = "mcr.microsoft.com/aks/skopeo:1.14.4-6"
-_CREDENTIALS_DIR = "/root/.docker/config.d"
 _SOURCE_DIR = "/mnt/adapter-source"
-
-# The image's layers are unpacked in order; only what is then under /data is the adapter. The
-# server, which is another user, must be able to take it away again.
-_PULL_SCRIPT = """\
-set -eu
-work="$(mktemp -d)"
-pull() { skopeo copy --dest-decompress "$@" "docker://$ADAPTER_IMAGE" "dir:$work/image"; }
-pulled=
-for credentials in "$CREDENTIALS_DIR"/*/config.json; do
-  if [ -e "$credentials" ] && pull --authfile "$credentials"; then pulled=yes; break; fi
-done
-[ -n "$pulled" ] || pull
-mkdir "$work/root"
-tr -d '\\n' < "$work/image/manifest.json" | sed 's/.*"layers"//' | tr ',{}' '\\n\\n\\n' \\
-  | sed -n 's/.*"digest": *"sha256:\\([0-9a-f]*\\)".*/\\1/p' | while read -r layer; do
-  tar -x -f "$work/image/$layer" -C "$work/root"
-done
-mkdir -p "$ADAPTER_DIR"
-cp -R "$work/root/data/." "$ADAPTER_DIR"
-[ -z "$ADAPTER_STRENGTH" ] || printf '%s' "$ADAPTER_STRENGTH" > "$ADAPTER_DIR/$STRENGTH_FILE"
-chmod -R a+rwX "$ADAPTER_DIR"
-rm -rf "$work"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +44,8 @@ class Bringer:
     token_secret: str = ""
     endpoint: str = ""
     """A mirror of huggingface.co; empty is the hub itself."""
+    insecure_registries: str = ""
+    """Those without TLS, separated by commas."""
 
 
 def is_hot(name: str) -> bool:
@@ -143,7 +120,7 @@ def adapters(
         elif source.hugging_face:
             found += _fetched(spec, source, bringer)
         elif source.image:
-            found += _pulled(spec, source)
+            found += _pulled(spec, source, bringer)
     if found.init_containers or hot:
         found += mounted(_VOLUME, {"emptyDir": {}}, container.ADAPTERS_DIR)
     return found
@@ -241,34 +218,19 @@ def _puller(
     }
 
 
-def _pulled(spec: AdapterSpec, source: DataSource) -> Volumes:
+def _pulled(spec: AdapterSpec, source: DataSource, bringer: Bringer) -> Volumes:
     credentials = Volumes()
-    for secret in source.image_pull_secrets:
+    for at, secret in enumerate(source.image_pull_secrets):
         items = [{"key": ".dockerconfigjson", "path": "config.json"}]
         credentials += mounted(
             _label("pull", source.name, secret),
             {"secret": {"secretName": secret, "items": items}},
-            f"{_CREDENTIALS_DIR}/{secret}",
+            f"{container.ADAPTERS_CREDENTIALS_DIR}/{at}",
             read_only=True,
         )
-    variables = {
-        "ADAPTER_IMAGE": source.image,
-        "ADAPTER_DIR": directory(source),
-        "ADAPTER_STRENGTH": spec.strength or "",
-        "STRENGTH_FILE": container.ADAPTER_STRENGTH_FILE,
-        "CREDENTIALS_DIR": _CREDENTIALS_DIR,
-    }
-    puller: Manifest = {
-        "name": _label("puller", source.name),
-        "image": _PULLER_IMAGE,
-        "command": ["/bin/sh", "-c", _PULL_SCRIPT],
-        "env": [{"name": key, "value": value} for key, value in variables.items()],
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": _VOLUME, "mountPath": container.ADAPTERS_DIR},
-            *credentials.mounts,
-        ],
-    }
+    puller = _puller(spec, source, bringer, "pull", source.image)
+    puller["env"] += environment.registries(bringer.insecure_registries)
+    puller["volumeMounts"] += credentials.mounts
     return Volumes(
         volumes=credentials.volumes,
         init_containers=(puller,),

@@ -1,4 +1,4 @@
-"""Environment variables that what asks Hugging Face needs."""
+"""Environment variables that what asks Hugging Face and registries needs."""
 
 from __future__ import annotations
 
@@ -16,3 +16,9 @@ def hub(*, endpoint: str, token_secret: str) -> list[Manifest]:
         key = {"name": token_secret, "key": container.TOKEN_SECRET_KEY, "optional": True}
         found.append({"name": container.ENV_TOKEN, "valueFrom": {"secretKeyRef": key}})
     return found
+
+
+def registries(insecure: str) -> list[Manifest]:
+    """For what pulls or pushes: the registries that have no TLS, as host:port separated by
+    commas; nothing where there are none."""
+    return [{"name": container.ENV_INSECURE_REGISTRIES, "value": insecure}] if insecure else []

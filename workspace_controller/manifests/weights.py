@@ -21,10 +21,16 @@ _READ_VOLUME = "model-weights"
 _DOCKER_CONFIG = ".dockerconfigjson"
 
 
-def volumes(source: Source, *, image: str, endpoint: str = "") -> Volumes:
+def volumes(
+    source: Source, *, image: str, endpoint: str = "", insecure_registries: str = ""
+) -> Volumes:
     """Volume, mount and, where something is to be downloaded, its init container."""
-    if source.cache:
-        return _downloaded(source, image, endpoint)
+    if source.cache == "":
+        return _mounted(source)
+    return _downloaded(source, image, _environment(source, endpoint, insecure_registries))
+
+
+def _mounted(source: Source) -> Volumes:
     found = mounted(
         _READ_VOLUME, _read(source), container.WEIGHTS_DIR, read_only=True, inside=source.path
     )
@@ -55,7 +61,7 @@ def _read(source: Source) -> Manifest:
     return {"hostPath": {"path": source.location, "type": "Directory"}}
 
 
-def _downloaded(source: Source, image: str, endpoint: str) -> Volumes:
+def _downloaded(source: Source, image: str, variables: list[Manifest]) -> Volumes:
     credentials = Volumes()
     for at, secret in enumerate(source.pull_secrets):
         credentials += mounted(
@@ -73,7 +79,7 @@ def _downloaded(source: Source, image: str, endpoint: str) -> Volumes:
     return Volumes(
         volumes=(*_room(source), *credentials.volumes),
         mounts=({**where, "readOnly": True},),
-        init_containers=(_init_container(source, image, endpoint, (where, *credentials.mounts)),),
+        init_containers=(_init_container(source, image, variables, (where, *credentials.mounts)),),
     )
 
 
@@ -88,7 +94,7 @@ def _room(source: Source) -> tuple[Manifest, ...]:
 
 
 def _init_container(
-    source: Source, image: str, endpoint: str, mounts: tuple[Manifest, ...]
+    source: Source, image: str, variables: list[Manifest], mounts: tuple[Manifest, ...]
 ) -> Manifest:
     found: Manifest = {
         "name": "weights",
@@ -101,7 +107,7 @@ def _init_container(
         # What it said last is the reason that status and `kubectl describe` show.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    if variables := _environment(source, endpoint):
+    if variables:
         found["env"] = variables
     return found
 
@@ -121,9 +127,9 @@ def _arguments(source: Source) -> list[str]:
     return arguments
 
 
-def _environment(source: Source, endpoint: str) -> list[Manifest]:
-    if source.kind != "hub":
-        return []
+def _environment(source: Source, endpoint: str, insecure_registries: str) -> list[Manifest]:
+    if source.kind == "registry":
+        return environment.registries(insecure_registries)
     return environment.hub(endpoint=endpoint, token_secret=source.token_secret)
 
 

@@ -2,6 +2,7 @@
 
 copy                    from a mounted volume into the pod's directory
 fetch                   from Hugging Face into the pod's directory
+pull                    from a registry into the pod's directory
 sync --url=… [--remove] from the directory into a serving pod that runs, or out of it
 """
 
@@ -16,10 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apis import container
-from serving.adapters import huggingface
+from oci.errors import TransferError
+from oci.reference import insecure_hosts
+from oci.web import Web
+from serving.adapters import huggingface, registry
 from serving.adapters.archive import CONFIG, ArchiveError
 from serving.adapters.loader import RefusedError, Server
-from serving.weights.web import DownloadError, Web
 
 TERMINATION_LOG = Path("/dev/termination-log")
 """What is written here the kubelet puts into the pod's status."""
@@ -28,7 +31,7 @@ TERMINATION_LOG = Path("/dev/termination-log")
 def main(words: Sequence[str], termination_log: Path = TERMINATION_LOG) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.adapters", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("copy", "fetch"):
+    for name in ("copy", "fetch", "pull"):
         commands.add_parser(name)
     sync = commands.add_parser("sync")
     sync.add_argument("--url", required=True)
@@ -40,7 +43,7 @@ def main(words: Sequence[str], termination_log: Path = TERMINATION_LOG) -> int:
             _sync(Server(given.url, given.token_file.read_text().strip()), remove=given.remove)
         else:
             _bring(given.command)
-    except (ArchiveError, DownloadError, RefusedError, OSError) as error:
+    except (ArchiveError, TransferError, RefusedError, OSError) as error:
         message = " ".join(str(error).split())
         print(f"serving.adapters: {message}", file=sys.stderr, flush=True)
         _report(message, termination_log)
@@ -56,6 +59,14 @@ def _bring(command: str) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     if command == "copy":
         _copy(Path(source), draft)
+    elif command == "pull":
+        registry.pull(
+            source,
+            draft,
+            Web(),
+            secrets=Path(container.ADAPTERS_CREDENTIALS_DIR),
+            insecure=insecure_hosts(os.environ.get(container.ENV_INSECURE_REGISTRIES, "")),
+        )
     else:
         commit = huggingface.fetch(
             source,

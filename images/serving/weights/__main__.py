@@ -16,10 +16,16 @@ from types import FrameType
 from typing import NoReturn
 
 from apis import container
-from serving.weights import artifact, hub
-from serving.weights.hub import Request
+from hub.choice import Request
+from hub.repository import ENDPOINT
+from oci.errors import TransferError
+from oci.progress import Moved
+from oci.reference import insecure_hosts
+from oci.web import Web
+from serving.weights import artifact, hub, progress
+from serving.weights.artifact import Told
+from serving.weights.gauges import Gauges
 from serving.weights.store import Store
-from serving.weights.web import DownloadError, Web
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -27,16 +33,22 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     found = parser().parse_args(list(arguments))
     signal.signal(signal.SIGTERM, _end)
     os.umask(0o022)  # the engine is another user, and reads
-    store = Store(found.into)
+    store, gauges = Store(found.into), Gauges(found.into)
+
+    def watch(moved: Moved) -> None:
+        gauges.watch(moved)
+        _tell(progress.line(moved))
+
     try:
         if found.source == "hub":
             revision = hub.load(
                 Request(found.repository, found.revision, found.file, found.load_format),
                 store,
                 Web(),
-                endpoint=(environment.get(container.ENV_ENDPOINT) or hub.ENDPOINT).rstrip("/"),
+                endpoint=(environment.get(container.ENV_ENDPOINT) or ENDPOINT).rstrip("/"),
                 token=environment.get(container.ENV_TOKEN, ""),
                 tell=_tell,
+                watch=watch,
             )
         else:
             revision = artifact.load(
@@ -45,9 +57,11 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
                 Web(),
                 path=found.path,
                 secrets=Path(container.WEIGHTS_CREDENTIALS_DIR),
-                tell=_tell,
+                insecure=insecure_hosts(environment.get(container.ENV_INSECURE_REGISTRIES, "")),
+                told=Told(_tell, watch),
             )
-    except (DownloadError, OSError) as error:
+        gauges.done()
+    except (TransferError, OSError) as error:
         print(f"serving.weights: {error}", file=sys.stderr, flush=True)
         return 1
     _tell(f"the weights are in {store.snapshots / revision}")

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
 
-from serving.weights import credentials, download, unpack
-from serving.weights.registry import Reference, Registry
+from oci import credentials, download, files
+from oci.errors import AccessDeniedError, TransferError
+from oci.progress import Watch, unwatched
+from oci.reference import Reference
+from oci.registry import Registry
+from oci.web import Web
+from serving.weights import store as stores
 from serving.weights.store import Store
-from serving.weights.web import DownloadError, Web
 
-_TITLES = (
-    "org.cncf.model.filepath",
-    "org.cnai.model.filepath",
-    "org.opencontainers.image.title",
-)
-"""Annotations that name a layer's file: of the ModelPack specification, now and before, and of
-ORAS."""
-_PACKED = re.compile(r"application/vnd\.(cncf|cnai)\.model\..*\.tar(\+\w+)?")
-_UNPACK = "io.deis.oras.content.unpack"
 _WHAT = "all"
+_SECRETS = " (annotation kaito.sh/model-weights-pull-secrets)"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who hears of it: words, and how many bytes there are."""
+
+    tell: Callable[[str], None] = print
+    watch: Watch = unwatched
 
 
 def load(
@@ -31,59 +34,54 @@ def load(
     *,
     path: str = "",
     secrets: Path,
-    tell: Callable[[str], None] = print,
+    insecure: Collection[str] = (),
+    told: Told = Told(),
 ) -> str:
-    """The digest's own part, under which its files are now in the store; none is loaded twice."""
-    wanted = Reference.parse(reference)
+    """The digest's own part, under which its files are now in the store; none is loaded twice.
+    `insecure`: registries without TLS."""
+    wanted = Reference.parse(reference, insecure)
+    if not wanted.digest:
+        raise TransferError(f"{reference} is no registry/name@sha256:…")
     revision = wanted.digest.partition(":")[2]
-    with store.locked(tell):
+    with store.locked(told.tell):
         if store.is_complete(revision, _WHAT):
-            tell(f"{reference} is already here")
+            told.tell(f"{reference} is already here")
         else:
-            basic = credentials.basic(secrets, wanted.host, wanted.name)
-            _load(Registry(wanted, web, basic), store, revision, web, tell)
+            registry = Registry(wanted, credentials.load(secrets), web)
+            try:
+                _load(registry, store, revision, web, told)
+            except AccessDeniedError as error:
+                raise TransferError(f"{error}{_SECRETS}") from error
     folder = store.snapshots / revision
     if not (folder / path).is_dir():
         names = ", ".join(sorted(each.name for each in folder.iterdir()))
-        raise DownloadError(f"{reference} has no directory {path}; it has: {names}")
+        raise TransferError(f"{reference} has no directory {path}; it has: {names}")
     return revision
 
 
-def _load(
-    registry: Registry, store: Store, revision: str, web: Web, tell: Callable[[str], None]
-) -> None:
+def _load(registry: Registry, store: Store, revision: str, web: Web, told: Told) -> None:
     folder = store.snapshots / revision
     folder.mkdir(exist_ok=True)
-    layers = registry.layers()
-    files = {_title(layer): layer for layer in layers if _is_file(layer)}
-    tars = [layer for layer in layers if not _is_file(layer)]
-    blobs = [registry.blob(layer, title) for title, layer in files.items()]
-    tell(f"sha256:{revision}: {len(layers)} layers, {len(files)} of them files")
-    packed = [registry.blob(layer, "a layer") for layer in tars]
-    room = sum(blob.size for blob in packed)
-    download.fetch([*blobs, *packed], store.blobs, web, tell, beside=room)
-    for layer in tars:
-        unpack.unpack(store.blobs / layer["digest"].partition(":")[2], folder)
-    store.link(revision, {blob.name: blob.key for blob in blobs})
+    found = files.parts(registry)
+    told.tell(
+        f"sha256:{revision}: {len(found.files) + len(found.tars)} layers,"
+        f" {len(found.files)} of them files"
+    )
+    download.fetch(
+        [*found.files, *found.tars],
+        store.blobs,
+        web,
+        told.watch,
+        beside=sum(blob.size for blob in found.tars),
+        what=stores.WHAT,
+        remedy=stores.REMEDY,
+    )
+    files.unpack_all(found.tars, store.blobs, folder)
+    store.link(revision, {blob.name: blob.key for blob in found.files})
     store.finish(revision, _WHAT, _sizes(folder))
     # Only now: what is unpacked halfway is unpacked anew, and a layer may be in there twice.
-    for key in {layer["digest"].partition(":")[2] for layer in tars}:
+    for key in {blob.key for blob in found.tars}:
         (store.blobs / key).unlink()
-
-
-def _is_file(layer: Mapping[str, Any]) -> bool:
-    """Named, and to be left as it is. ORAS calls files a tar, too, unless told another type."""
-    annotations = layer.get("annotations") or {}
-    packed = annotations.get(_UNPACK) == "true" or _PACKED.fullmatch(layer["mediaType"])
-    return bool(_title(layer)) and not packed
-
-
-def _title(layer: Mapping[str, Any]) -> str:
-    annotations = layer.get("annotations") or {}
-    title = next((annotations[key] for key in _TITLES if key in annotations), "")
-    if PurePosixPath(title).is_absolute() or ".." in PurePosixPath(title).parts:
-        raise DownloadError(f"the artifact has a file that would lie elsewhere: {title}")
-    return str(PurePosixPath(title)) if title else ""
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -17,6 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+WHAT = "the weights"
+REMEDY = "take nodes with a larger disk, or remove weights that are no longer served"
+"""Of the sentence that refuses a disk that is too small."""
+
 
 class Store:
     """One repository's directory."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from serving.adapters import __main__ as program
 from serving.adapters import huggingface, loader
 from serving.adapters.loader import RefusedError, Server
-from serving.weights.web import DownloadError, Web
 
 from apis import container
+from oci.errors import TransferError
+from oci.web import Web
 from tests.fakes.hub import COMMIT, Hub, Repository, Storage
 from tests.fakes.hub import TOKEN as HF_TOKEN
 from tests.unit.images.adapter_server import TOKEN, Client, an_adapter
@@ -131,7 +133,7 @@ def test_what_is_no_adapter_there_is_told(
     hub: Hub, there: dict[str, bytes | int], said: str, tmp_path: Path
 ) -> None:
     hub.repositories["owner/repo"].files = there
-    with pytest.raises(DownloadError, match=said):
+    with pytest.raises(TransferError, match=said):
         fetch(hub, "owner/repo", tmp_path / "a")
 
 
@@ -140,12 +142,12 @@ def test_a_closed_one_names_the_remedy(hub: Hub, gated: bool, tmp_path: Path) ->
     """Also where everybody may see what files there are."""
     hub.repositories["owner/repo"].token = HF_TOKEN
     hub.repositories["owner/repo"].gated = gated
-    with pytest.raises(DownloadError, match="modelAccessSecret"):
+    with pytest.raises(TransferError, match="modelAccessSecret"):
         fetch(hub, "owner/repo", tmp_path / "a")
 
 
 def test_one_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="has no owner/other at main"):
+    with pytest.raises(TransferError, match="has no owner/other at main"):
         fetch(hub, "owner/other", tmp_path / "a", HF_TOKEN)
 
 
@@ -224,6 +226,9 @@ def test_the_controllers_loaders_are_understood(
             continue
         for variable in each["env"]:
             monkeypatch.setenv(variable["name"], variable.get("value", ""))
+        source = os.environ.get(container.ENV_ADAPTER_SOURCE, "")
+        here = source.replace("registry.example", hub.url.removeprefix("http://"))
+        monkeypatch.setenv(container.ENV_ADAPTER_SOURCE, here)
         monkeypatch.setenv(container.ENV_ENDPOINT, hub.url)
         monkeypatch.setenv(container.ENV_ADAPTER_DIR, str(tmp_path / "adapter"))
         log = tmp_path / "termination-log"

@@ -16,15 +16,22 @@ from email.message import Message
 from pathlib import Path, PurePosixPath
 
 import pytest
-from serving.weights import artifact, download, hub
+from serving.weights import artifact, hub, progress
 from serving.weights.__main__ import parser
-from serving.weights.hub import Request
+from serving.weights.artifact import Told
 from serving.weights.store import Store
-from serving.weights.web import ATTEMPTS, DownloadError, Web, _SameHost
 
+from apis import reports
+from apis.reports import Stage
+from hub import choice
+from hub.choice import Request
+from oci import download
+from oci.errors import TransferError
+from oci.progress import Moved
+from oci.web import ATTEMPTS, Web, _SameHost
 from tests.fakes import downloads
-from tests.fakes.downloads import Registry
 from tests.fakes.hub import COMMIT, TOKEN, Hub, Repository, Storage
+from tests.fakes.registry import Registry
 from workspace_controller.manifests import weights
 from workspace_controller.workspace.weights import Source
 
@@ -132,7 +139,10 @@ def test_two_processes_at_once_make_one_download(world: Hub, tmp_path: Path) -> 
     assert (first.returncode, second.returncode) == (0, 0)
     assert {world.asked[resolve(name)] for name in SAFETENSORS | REST} == {1}
     assert sum("is already here" in text for text in said) == 1
-    assert any("KAITO_STAGE=weights loaded_gib=" in text for text in said)
+    told = [reports.parse(Stage, line) for line in "\n".join(said).splitlines()]
+    ends = [stage for stage in told if stage is not None][-1]
+    assert (ends.stage, ends.unit, ends.done) == (reports.DOWNLOAD, "GiB", ends.total)
+    assert "GiB, " in ends.message
 
 
 def test_a_pod_that_goes_does_not_wait_for_its_download(world: Hub, tmp_path: Path) -> None:
@@ -181,6 +191,30 @@ def test_the_engine_looks_where_the_artifact_lies(tmp_path: Path) -> None:
     assert names(tmp_path / inside) == {"a"}
 
 
+def test_registries_without_tls_are_told_to_what_pulls() -> None:
+    source = Source(kind="registry", location=f"r.example:5000/a@sha256:{'0' * 64}", cache="pod")
+    given = {"image": "i", "insecure_registries": "r.example:5000"}
+    (init,) = weights.volumes(source, **given).init_containers
+    assert init["env"] == [{"name": "KAITO_INSECURE_REGISTRIES", "value": "r.example:5000"}]
+    (init,) = weights.volumes(SOURCES[0], **given).init_containers
+    assert "env" not in init
+
+
+def test_how_far_a_download_is_can_be_read_by_people_and_programs() -> None:
+    said = progress.line(Moved(done=3 << 29, total=3 << 30, rate=float(1 << 29)))
+    assert reports.parse(Stage, said) == Stage(
+        stage="download",
+        message="weights: 1.50 of 3.00 GiB, 512 MiB/s, 3 s left",
+        done=1.5,
+        total=3.0,
+        unit="GiB",
+        eta_seconds=3.0,
+    )
+    begun = reports.parse(Stage, progress.line(Moved(0, 1 << 30)))
+    assert begun is not None
+    assert begun.eta_seconds is None
+
+
 def test_a_cut_connection_is_gone_on_with(world: Hub, tmp_path: Path) -> None:
     name = "model-00001-of-00002.safetensors"
     world.cut[resolve(name)] = 1_000_000
@@ -198,7 +232,7 @@ def test_what_another_try_left_is_gone_on_with(
     listing = world.listing(world.repositories[NAME])
     listing[0]["blobId"] = "0" * 40
     world.listing = lambda _: listing  # type: ignore[method-assign]
-    with pytest.raises(DownloadError, match=r"config\.json arrives damaged"):
+    with pytest.raises(TransferError, match=r"config\.json arrives damaged"):
         load(world, tmp_path)
     assert not (tmp_path / "snapshots" / COMMIT).exists()
     large = {name: world.asked[resolve(name)] for name in SAFETENSORS}
@@ -216,7 +250,7 @@ def test_a_busy_hub_is_asked_again(world: Hub, tmp_path: Path) -> None:
 
 def test_one_that_stays_busy_is_given_up(world: Hub, tmp_path: Path) -> None:
     world.busy[resolve("config.json")] = ATTEMPTS
-    with pytest.raises(DownloadError, match="answers 503"):
+    with pytest.raises(TransferError, match="answers 503"):
         load(world, tmp_path)
 
 
@@ -248,7 +282,7 @@ def test_a_split_gguf_comes_whole() -> None:
         {"rfilename": f"q4-0000{part}-of-00002.gguf", "size": 1, "blobId": "a"} for part in (1, 2)
     ]
     files.append({"rfilename": "q8.gguf", "size": 1, "blobId": "b"})
-    found = hub.chosen(files, Request(NAME, file="q4-00001-of-00002.gguf"))
+    found = choice.chosen(files, Request(NAME, file="q4-00001-of-00002.gguf"))
     assert found == files[:2]
 
 
@@ -283,12 +317,12 @@ def test_the_token_opens_a_gated_model_and_goes_nowhere_else(tmp_path: Path) -> 
 
 def test_a_gated_model_says_what_to_do(world: Hub, tmp_path: Path) -> None:
     gate(world)
-    with pytest.raises(DownloadError, match="modelAccessSecret"):
+    with pytest.raises(TransferError, match="modelAccessSecret"):
         load(world, tmp_path)
 
 
 def test_an_unknown_commit_is_said(world: Hub, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=f"has no {NAME} at {'0' * 40}"):
+    with pytest.raises(TransferError, match=f"has no {NAME} at {'0' * 40}"):
         load(world, tmp_path, revision="0" * 40)
 
 
@@ -297,7 +331,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_loaded(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 30))
-    with pytest.raises(DownloadError, match=r"disk is too small: .* 1\.0 GiB are free"):
+    with pytest.raises(TransferError, match=r"disk is too small: .* 1\.0 GiB are free"):
         load(world, tmp_path)
     assert not [path for path in world.asked if "/resolve/" in path]
 
@@ -314,7 +348,7 @@ def registry() -> Iterator[Registry]:
 
 def pull(reference: str, root: Path, *, path: str = "", secrets: Path = Path("none")) -> Path:
     folder = artifact.load(
-        reference, Store(root), web(), path=path, secrets=secrets, tell=lambda _: None
+        reference, Store(root), web(), path=path, secrets=secrets, told=Told(lambda _: None)
     )
     return root / "snapshots" / folder / path
 
@@ -379,7 +413,7 @@ def test_of_an_index_this_machines_image_is_taken(registry: Registry, tmp_path: 
 
 def test_a_directory_that_is_not_there_is_said(registry: Registry, tmp_path: Path) -> None:
     reference = registry.push([(b"w", {TITLE: "w"}, RAW)])
-    with pytest.raises(DownloadError, match=r"has no directory models; it has: w"):
+    with pytest.raises(TransferError, match=r"has no directory models; it has: w"):
         pull(reference, tmp_path, path="models")
 
 
@@ -395,7 +429,7 @@ def test_a_pull_secret_opens_a_registry(tmp_path: Path, entry: dict[str, str]) -
     registry = Registry(user="me", password="pass")
     with registry.running():
         reference = registry.push([(SHARD, {TITLE: "w"}, RAW)])
-        with pytest.raises(DownloadError, match="model-weights-pull-secrets"):
+        with pytest.raises(TransferError, match="model-weights-pull-secrets"):
             pull(reference, tmp_path / "closed")
         _secret(tmp_path / "secrets/0", {"other.example": {"auth": "eDp5"}})
         _secret(tmp_path / "secrets/1", {f"https://{registry.host}": entry})
@@ -409,7 +443,7 @@ def test_a_secret_that_is_no_docker_config_is_named_and_not_shown(tmp_path: Path
     (tmp_path / "secrets/0/config.json").write_text("password!")
     with registry.running():
         reference = registry.push([(SHARD, {TITLE: "w"}, RAW)])
-        with pytest.raises(DownloadError, match="dockerconfigjson") as refusal:
+        with pytest.raises(TransferError, match="dockerconfigjson") as refusal:
             pull(reference, tmp_path / "root", secrets=tmp_path / "secrets")
     assert "password" not in str(refusal.value)
 
@@ -417,14 +451,14 @@ def test_a_secret_that_is_no_docker_config_is_named_and_not_shown(tmp_path: Path
 def test_a_blob_that_is_another_is_refused(registry: Registry, tmp_path: Path) -> None:
     reference = registry.push([(SHARD, {TITLE: "w"}, RAW)])
     registry.blobs = {key: SHARD[::-1] for key in registry.blobs}
-    with pytest.raises(DownloadError, match="arrives damaged"):
+    with pytest.raises(TransferError, match="arrives damaged"):
         pull(reference, tmp_path)
 
 
 def test_a_manifest_that_is_another_is_refused(registry: Registry, tmp_path: Path) -> None:
     reference = registry.push([(SHARD, {TITLE: "w"}, RAW)])
     registry.manifests = {key: b'{"layers":[]}' for key in registry.manifests}
-    with pytest.raises(DownloadError, match="answers with something else"):
+    with pytest.raises(TransferError, match="answers with something else"):
         pull(reference, tmp_path)
 
 
@@ -440,7 +474,7 @@ def test_a_manifest_that_is_another_is_refused(registry: Registry, tmp_path: Pat
 def test_nothing_is_written_outside(registry: Registry, tmp_path: Path, content: bytes) -> None:
     reference = registry.push([(content, {}, f"{RAW}+gzip")])
     root = tmp_path / "deep/er/root"
-    with suppress(DownloadError):
+    with suppress(TransferError):
         pull(reference, root)
     folder = root / "snapshots" / reference.rpartition(":")[2]
     written = [path for path in tmp_path.rglob("out") if folder not in path.parents]
@@ -455,7 +489,7 @@ def test_nothing_is_taken_away_outside(registry: Registry, tmp_path: Path, name:
     other = tmp_path / "snapshots" / "another"
     other.mkdir(parents=True)
     reference = registry.push([(downloads.layer({"a/b": b"", name: b""}), {}, f"{RAW}+gzip")])
-    with pytest.raises(DownloadError, match="takes away what is no file"):
+    with pytest.raises(TransferError, match="takes away what is no file"):
         pull(reference, tmp_path)
     assert other.is_dir()
 
@@ -470,12 +504,12 @@ def test_a_token_is_asked_for_where_the_registry_could_be_asked(
         {"WWW-Authenticate": f'Bearer realm="{realm}",service="registry"'},
         b"",
     )
-    with pytest.raises(DownloadError, match=f"sends us to {realm}"):
+    with pytest.raises(TransferError, match=f"sends us to {realm}"):
         pull(reference, tmp_path)
 
 
 def test_no_file_of_this_machine_is_read() -> None:
-    with pytest.raises(DownloadError, match="no address of HTTP"):
+    with pytest.raises(TransferError, match="no address of HTTP"):
         web().open("file:///etc/passwd", {})
 
 
@@ -508,20 +542,20 @@ def test_what_the_hub_says_becomes_no_path(
         listing = world.listing(repository)
         listing[0][field] = value
         world.listing = lambda _: listing  # type: ignore[method-assign]
-    with pytest.raises(DownloadError, match=r"does not tell the commit|nothing to verify by"):
+    with pytest.raises(TransferError, match=r"does not tell the commit|nothing to verify by"):
         load(world, tmp_path, revision="" if field == "sha" else COMMIT)
 
 
 def test_a_title_that_leads_outside_is_refused(registry: Registry, tmp_path: Path) -> None:
     reference = registry.push([(SHARD, {TITLE: "../../w"}, RAW)])
-    with pytest.raises(DownloadError, match="elsewhere"):
+    with pytest.raises(TransferError, match="elsewhere"):
         pull(reference, tmp_path)
 
 
 def test_a_layer_of_another_compression_says_what_to_do(registry, tmp_path: Path) -> None:
     zstd = b"\x28\xb5\x2f\xfd" + bytes(2000)
     reference = registry.push([(zstd, {}, f"{RAW}+zstd")])
-    with pytest.raises(DownloadError, match="tar or gzip"):
+    with pytest.raises(TransferError, match="tar or gzip"):
         pull(reference, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""HTTP as downloads need it: errors sorted into those that pass and those that stay, and secrets
+"""HTTP as transfers need it: errors sorted into those that pass and those that stay, and secrets
 that do not leave the host they are for."""
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.message import Message
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
+
+from oci.errors import TransferError, UnreachableError
 
 T = TypeVar("T")
 
@@ -22,23 +24,22 @@ ATTEMPTS = 8
 
 _SCHEMES = ("https", "http")
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-class DownloadError(Exception):
-    """What was asked for cannot be had; the message is for the user, in one line."""
+_LONGEST_ANSWER = 10_000
 
 
 class PassingError(Exception):
     """It may work the next time."""
 
 
-class RefusedError(DownloadError):
+class RefusedError(TransferError):
     """The server answered, and its answer will not change."""
 
-    def __init__(self, message: str, status: int, headers: Message) -> None:
+    def __init__(self, message: str, status: int, headers: Message, detail: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.headers = headers
+        self.detail = detail
+        """A registry's own words; empty where it has none."""
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):
@@ -54,7 +55,11 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         found = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if found is not None and urlsplit(req.full_url)[:2] != urlsplit(newurl)[:2]:
+        if found is None:
+            return None
+        if req.get_method() == "HEAD":
+            found.method = "HEAD"  # else Python 3.11 would fetch what was only asked for
+        if urlsplit(req.full_url)[:2] != urlsplit(newurl)[:2]:
             found.remove_header("Authorization")
         return found
 
@@ -67,36 +72,55 @@ class Web:
         self._sleep = sleep
 
     def open(self, url: str, headers: Mapping[str, str]) -> Any:
-        """The response, whose body is still to be read; PassingError or RefusedError.
+        """The response, whose body is still to be read; PassingError or RefusedError."""
+        return self.send("GET", url, headers)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None = None,
+    ) -> Any:
+        """The same of any method. A body that is not in memory needs a Content-Length.
 
         What servers name (a realm, a redirect) may be no file of this machine."""
         if urlsplit(url).scheme not in _SCHEMES:
-            raise DownloadError(f"{_without_query(url)} is no address of HTTP")
-        request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310  # https, or a test's
+            raise TransferError(f"{_without_query(url)} is no address of HTTP")
+        request = urllib.request.Request(  # noqa: S310  # https, or a test's
+            url, data=body, headers=dict(headers), method=method
+        )
         try:
             return self._opener.open(request, timeout=TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
-            error.close()
+            with error:
+                detail = _detail(error)
             message = f"{_without_query(url)} answers {error.code} {error.reason}"
             if error.code in _LATER:
                 raise PassingError(message) from error
-            raise RefusedError(message, error.code, error.headers) from error
+            raise RefusedError(message, error.code, error.headers, detail) from error
         except (OSError, http.client.HTTPException) as error:
             raise PassingError(f"{_without_query(url)}: {_reason(error)}") from error
 
     def read(self, url: str, headers: Mapping[str, str]) -> tuple[bytes, Message]:
         """Body and headers of something small, tried again while it may work."""
-        return self.persist(lambda: self._read(url, headers))
+        return self.ask("GET", url, headers)
+
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> tuple[bytes, Message]:
+        """The same of any method, for what may be asked twice."""
+        return self.persist(lambda: self._ask(method, url, headers, body))
 
     def read_json(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads(self.read(url, headers)[0])
         except ValueError as error:
-            raise DownloadError(f"{_without_query(url)} does not answer in JSON") from error
+            raise TransferError(f"{_without_query(url)} does not answer in JSON") from error
         return found
 
     def persist(self, work: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
-        """The result of `work`; DownloadError once it failed ATTEMPTS times without progress."""
+        """The result of `work`; UnreachableError once it failed ATTEMPTS times without progress."""
         failures, done = 0, progress()
         while True:
             try:
@@ -104,15 +128,26 @@ class Web:
             except PassingError as error:
                 failures, done = (1, progress()) if progress() > done else (failures + 1, done)
                 if failures == ATTEMPTS:
-                    raise DownloadError(f"{error} ({ATTEMPTS} times)") from error
+                    raise UnreachableError(f"{error} ({ATTEMPTS} times)") from error
                 self._sleep(min(0.5 * 2**failures, 30.0))
 
-    def _read(self, url: str, headers: Mapping[str, str]) -> tuple[bytes, Message]:
-        with self.open(url, headers) as answer:
+    def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[bytes, Message]:
+        with self.send(method, url, headers, body) as answer:
             try:
                 return answer.read(), answer.headers
             except (OSError, http.client.HTTPException) as error:
                 raise PassingError(f"{_without_query(url)}: {_reason(error)}") from error
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    """As the distribution specification has errors: `{"errors": [{"message": …}]}`."""
+    try:
+        told = json.loads(error.read(_LONGEST_ANSWER))["errors"][0]
+        return str(told.get("message") or told.get("code") or "")
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError):
+        return ""
 
 
 def _without_query(url: str) -> str:

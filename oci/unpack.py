@@ -8,20 +8,20 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from serving.weights.web import DownloadError
+from oci.errors import TransferError
 
 _REMOVED = ".wh."
 _ALL_REMOVED = ".wh..wh..opq"
 
 
 def unpack(layer: Path, folder: Path) -> None:
-    """DownloadError where it is no tar (or one of zstd), or would write elsewhere."""
+    """TransferError where it is no tar (or one of zstd), or would write elsewhere."""
     try:
         with tarfile.open(layer, mode="r|*") as tar:
             for member in tar:
                 _one(tar, member, folder)
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise DownloadError(
+        raise TransferError(
             f"the layer sha256:{layer.name} cannot be unpacked ({error}): push the image with"
             " layers that are tar or gzip"
         ) from error
@@ -60,7 +60,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
 
 
 def _leads_inside(member: tarfile.TarInfo) -> bool:
-    """Base images have others; no weights are behind those."""
+    """Base images have others; nothing that is asked for is behind those."""
     target = PurePosixPath(os.path.normpath(PurePosixPath(member.name).parent / member.linkname))
     return not target.is_absolute() and ".." not in target.parts
 
@@ -71,7 +71,7 @@ def _below(folder: Path, name: str) -> Path:
     path = folder.joinpath(*pure.parts)
     outside = pure.is_absolute() or ".." in pure.parts
     if outside or not path.parent.resolve().is_relative_to(folder.resolve()):
-        raise DownloadError(f"the image has a file that would lie elsewhere: {name}")
+        raise TransferError(f"the image has a file that would lie elsewhere: {name}")
     return path
 
 
@@ -79,7 +79,7 @@ def _hidden(folder: Path, name: PurePosixPath) -> Path:
     """What a whiteout takes away."""
     hidden = name.name.removeprefix(_REMOVED)
     if hidden in ("", ".", ".."):
-        raise DownloadError(f"the image takes away what is no file: {name}")
+        raise TransferError(f"the image takes away what is no file: {name}")
     return _below(folder, str(name.with_name(hidden)))
 
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from serving.weights.progress import Progress
-from serving.weights.web import DownloadError, PassingError, RefusedError, Web
+from oci import space
+from oci.errors import TransferError
+from oci.progress import Progress, Watch, unwatched
+from oci.web import PassingError, RefusedError, Web
 
 AT_ONCE = 8
 """Files; one connection each."""
 _CHUNK = 1 << 20
-_SPARE_BYTES = 1 << 30
-"""Left on the disk beside the weights, for whatever else the node keeps there."""
-_GIB = 1 << 30
+_CLOSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Blob:
     digest: str
     """`sha256:…`, or `git:…`, the SHA-1 that git gives a file."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    renewed: Callable[[Message, Mapping[str, str]], Mapping[str, str] | None] | None = None
+    """What to show in place of headers that were refused, as tokens end before long downloads
+    do; None where nothing is left to show."""
 
     @property
     def key(self) -> str:
@@ -45,21 +48,24 @@ def fetch(
     blobs: Iterable[Blob],
     directory: Path,
     web: Web,
-    tell: Callable[[str], None] = print,
+    watch: Watch = unwatched,
     *,
     beside: int = 0,
+    what: str = "the files",
+    remedy: str = "make room on it",
 ) -> None:
-    """All of them as files of `directory`, named by their keys. DownloadError where one cannot be
-    had, or the disk is too small for them and `beside` bytes; what was loaded by then stays for
-    the next try."""
+    """All of them as files of `directory`, named by their keys. TransferError where one cannot be
+    had, or, before the first byte, where the disk is too small for what is not there yet and
+    `beside` bytes (`what` and `remedy` are for that sentence). What was loaded before an error
+    stays for the next try."""
     wanted = {blob.key: blob for blob in blobs}
     missing = [blob for key, blob in wanted.items() if not (directory / key).exists()]
     if not missing:
         return
     loaded = sum(_size(_partial(directory, blob)) for blob in missing)
     total = sum(blob.size for blob in missing)
-    _check_space(directory, total - loaded + beside)
-    with Progress(total, loaded, tell) as progress, ThreadPoolExecutor(AT_ONCE) as pool:
+    space.check(directory, total - loaded + beside, what=what, remedy=remedy)
+    with Progress(total, loaded, watch) as progress, ThreadPoolExecutor(AT_ONCE) as pool:
         # The largest first, or the last one of them would be loaded alone.
         order = sorted(missing, key=lambda blob: -blob.size)
         jobs = [pool.submit(_fetch, blob, directory, web, progress) for blob in order]
@@ -81,7 +87,7 @@ def _fetch(blob: Blob, directory: Path, web: Web, progress: Progress) -> None:
         progress.add(-_size(partial))
         partial.unlink()
         if not again:
-            raise DownloadError(f"{blob.name} arrives damaged: it is not {blob.digest}")
+            raise TransferError(f"{blob.name} arrives damaged: it is not {blob.digest}")
 
 
 def _append(blob: Blob, partial: Path, web: Web, progress: Progress) -> None:
@@ -93,13 +99,7 @@ def _append(blob: Blob, partial: Path, web: Web, progress: Progress) -> None:
         have = 0
     if have == blob.size and partial.exists():
         return
-    headers = {**blob.headers, **({"Range": f"bytes={have}-"} if have else {})}
-    try:
-        answer = web.open(blob.url, headers)
-    except RefusedError as error:
-        message = f"{blob.name} cannot be loaded: {error}"
-        raise RefusedError(message, error.status, error.headers) from error
-    with answer:
+    with _open(blob, web, {"Range": f"bytes={have}-"} if have else {}) as answer:
         resumed = answer.status == HTTPStatus.PARTIAL_CONTENT
         if have and not resumed:
             progress.add(-have)
@@ -109,10 +109,25 @@ def _append(blob: Blob, partial: Path, web: Web, progress: Progress) -> None:
         raise PassingError(f"{blob.name}: the connection ended early")
 
 
+def _open(blob: Blob, web: Web, span: Mapping[str, str]) -> Any:
+    shown = blob.headers
+    while True:
+        try:
+            return web.open(blob.url, {**shown, **span})
+        except RefusedError as error:
+            further = None
+            if blob.renewed is not None and error.status in _CLOSED:
+                further = blob.renewed(error.headers, shown)
+            if further is None:
+                message = f"{blob.name} cannot be loaded: {error}"
+                raise RefusedError(message, error.status, error.headers) from error
+            shown = further
+
+
 def _copy(answer: Any, file: Any, progress: Progress) -> None:
     while True:
         if progress.stop.is_set():
-            raise DownloadError("another file could not be loaded")
+            raise TransferError("another file could not be loaded")
         try:
             chunk = answer.read(_CHUNK)
         except (OSError, http.client.HTTPException) as error:
@@ -132,16 +147,6 @@ def _digest(blob: Blob, path: Path) -> str:
         while chunk := file.read(_CHUNK):
             found.update(chunk)
     return found.hexdigest()
-
-
-def _check_space(directory: Path, needed: int) -> None:
-    free = shutil.disk_usage(directory).free
-    if needed + _SPARE_BYTES > free:
-        raise DownloadError(
-            f"the disk is too small: the weights need {needed / _GIB:.1f} GiB more and 1 GiB to"
-            f" spare, and {free / _GIB:.1f} GiB are free; take nodes with a larger disk, or remove"
-            " weights that are no longer served"
-        )
 
 
 def _partial(directory: Path, blob: Blob) -> Path:
