@@ -16,6 +16,8 @@ EXIT_BAD_DATA: Final = 65
 """Exit codes are those of sysexits.h: the data cannot be trained with."""
 EXIT_BAD_MODEL: Final = 66
 """The weights cannot be loaded, or cannot be tuned."""
+EXIT_UNREACHABLE: Final = 69
+"""A server that has the data does not answer; another try may find it better."""
 EXIT_OUT_OF_MEMORY: Final = 71
 EXIT_INTERRUPTED: Final = 75
 """Asked to end in the midst of the work: a checkpoint is kept, another pod goes on from it."""

@@ -197,10 +197,10 @@ CREATED: tuple[Refusal, ...] = (
     ),
     Refusal(
         "W-C29",
-        "Hugging Face",
-        tuned(tuning__input={"huggingFace": "o/m"}),
-        "tuning.input.huggingFace",
-        m.TUNING_HUGGING_FACE,
+        "Hugging Face beside an image",
+        tuned(tuning__input={"huggingFace": "o/d", "image": "a/b:1"}),
+        "tuning.input",
+        m.TUNING_INPUT,
     ),
     Refusal(
         "W-C29",

@@ -34,7 +34,8 @@ _MIG_SIZES = {
 MIG_PROFILES = tuple(f"{n}g.{size}gb" for n, sizes in _MIG_SIZES.items() for size in sizes)
 
 MAX_ADAPTERS = 10
-METHODS = ("lora", "qlora")
+METHODS = ("lora", "qlora", "full")
+"""Of fine-tuning; KAITO has the first two."""
 
 
 def is_subdomain(text: str) -> bool:

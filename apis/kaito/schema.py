@@ -242,11 +242,9 @@ TUNING: dict[str, Any] = rules(
 METHOD: dict[str, Any] = {"maxLength": 64}
 INPUT: dict[str, Any] = rules(
     cel.ratcheted(
-        "self.?huggingFace.orValue('') == ''", messages.TUNING_HUGGING_FACE, field=".huggingFace"
-    ),
-    cel.ratcheted(
-        "self.?huggingFace.orValue('') != '' || [self.?urls.orValue([]).size() > 0,"
-        " has(self.volumeSource), self.?image.orValue('') != ''].filter(x, x).size() == 1",
+        "[self.?urls.orValue([]).size() > 0, has(self.volumeSource),"
+        " self.?image.orValue('') != '', self.?huggingFace.orValue('') != '']"
+        ".filter(x, x).size() == 1",
         messages.TUNING_INPUT,
     ),
 )

@@ -68,11 +68,15 @@ BENCHMARK_OF_ANNOTATION = "kaito.sh/benchmark-of"
 """Ours, on that pod: the hash of the pods that it measures."""
 SURGE_ANNOTATION = "kaito.sh/surge"
 """Ours: "false" replaces pods in place, even where a second one would fit."""
+KEEP_NODES_ANNOTATION = "kaito.sh/keep-nodes"
+"""Ours: "true" keeps the nodes of a tuning that is over."""
 RUNTIME_ADAPTERS_ANNOTATION = "kaito.sh/runtime-adapters"
 """Ours: "false" keeps adapters for the start, "true" allows them to a mixture of experts that has
 none yet."""
 PERFORMANCE_MODE_ANNOTATION = "kaito.sh/performance-mode"
 PERFORMANCE_MODES = ("balanced", "interactivity", "throughput")
+API_KEY_SECRET_ANNOTATION = "kaito.sh/api-key-secret"  # noqa: S105
+"""Ours: a Secret; who asks the served model must show what is under one of its keys."""
 USE_LOCAL_WEIGHTS_ANNOTATION = "kaito.sh/use-local-weights"
 MODEL_WEIGHTS_ANNOTATION = "kaito.sh/model-weights"
 """Ours: where the weights come from, as a URL (`apis.kaito.weights`)."""
@@ -94,6 +98,7 @@ REVISED_ANNOTATIONS = (
     DISABLE_BENCHMARK_ANNOTATION,
     RUNTIME_ADAPTERS_ANNOTATION,
     PERFORMANCE_MODE_ANNOTATION,
+    API_KEY_SECRET_ANNOTATION,
     USE_LOCAL_WEIGHTS_ANNOTATION,
     MODEL_WEIGHTS_ANNOTATION,
     MODEL_WEIGHTS_PULL_SECRETS_ANNOTATION,

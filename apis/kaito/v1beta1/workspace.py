@@ -124,7 +124,7 @@ class DataSource(ApiModel):
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets of the same namespace to pull the image with."""
     hugging_face: Annotated[str, Schema(schema.HUGGING_FACE)] = ""
-    """An adapter of Hugging Face, as owner/repo or owner/repo@commit."""
+    """An adapter of Hugging Face, or (tuning) a data set, as owner/repo or owner/repo@commit."""
 
 
 class DataDestination(ApiModel):
@@ -175,7 +175,7 @@ class TuningSpec(ApiModel):
     preset: PresetSpec | None = None
     """The model to tune."""
     method: Annotated[str, Schema(schema.METHOD)] = ""
-    """lora or qlora."""
+    """lora, qlora, or full: all weights and no adapter."""
     config: str = ""
     """A ConfigMap of the same namespace with training arguments (training_config.yaml)."""
     input: Annotated[DataSource, Schema(schema.INPUT)]

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from apis.errors import FieldError, describe
 from apis.kaito.v1beta1.workspace import Workspace
-from apis.kaito.validation import adapters, inference, metadata, remarks, resource, tuning, weights
+from apis.kaito.validation import (
+    adapters,
+    apikeys,
+    inference,
+    metadata,
+    remarks,
+    resource,
+    tuning,
+    weights,
+)
 from apis.kaito.validation.facts import Facts
 
 __all__ = ["Facts", "FieldError", "describe", "remarks_on", "validate_create", "validate_update"]
@@ -30,6 +39,7 @@ _CREATE = (
     inference.config,
     inference.fit,
     weights.source,
+    apikeys.secret,
     tuning.resources,
     tuning.preset,
     tuning.method,
@@ -38,7 +48,7 @@ _CREATE = (
     tuning.destination,
 )
 
-_REMARKS = (remarks.reserved_keys, remarks.count, remarks.runtime)
+_REMARKS = (remarks.reserved_keys, remarks.count, remarks.runtime, tuning.config_notes)
 
 _UPDATE = (
     metadata.workload_kept,
@@ -53,6 +63,7 @@ _UPDATE = (
     adapters.adapters_changed,
     inference.config_changed,
     weights.source_changed,
+    apikeys.secret_changed,
     tuning.preset_kept,
     tuning.method_kept,
     tuning.data_changed,

@@ -70,7 +70,7 @@ def one_source(workspace: Workspace, _: Facts) -> Errors:
 
 
 def runtime(workspace: Workspace, facts: Facts) -> Errors:
-    """W-C20, and what llama.cpp cannot do."""
+    """W-C20."""
     inference = workspace.inference
     if inference is None:
         return
@@ -81,10 +81,6 @@ def runtime(workspace: Workspace, facts: Facts) -> Errors:
             yield FieldError(
                 f"{_PRESET}.name", f"{refusal} (annotation {labels.RUNTIME_ANNOTATION})"
             )
-    if engine == labels.RUNTIME_LLAMACPP and inference.adapters:
-        yield FieldError(
-            "inference.adapters", 'runtime "llamacpp" serves no adapters; use runtime "vllm"'
-        )
 
 
 def streaming(workspace: Workspace, facts: Facts) -> Errors:

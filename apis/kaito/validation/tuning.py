@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import posixpath
-from typing import Any
-
 import yaml
 
-from apis import container
-from apis.errors import Errors, FieldError, did_you_mean
+from apis import container, trainingoptions
+from apis.errors import Errors, FieldError
 from apis.kaito import grammar, messages
-from apis.kaito.v1beta1.workspace import TuningSpec, Workspace
+from apis.kaito.v1beta1.workspace import Workspace
 from apis.kaito.validation.facts import Facts
 from apis.kaito.validation.inference import kept_preset, preset_image, preset_name
 from apis.kaito.validation.sources import hugging_face_errors, image_errors, url_refusal
-
-SECTIONS = (
-    "ModelConfig",
-    "QuantizationConfig",
-    "LoraConfig",
-    "TrainingArguments",
-    "DatasetConfig",
-    "DataCollator",
-)
-_RESULTS_ROOT = "/mnt"
 
 
 def resources(workspace: Workspace, _: Facts) -> Errors:
@@ -72,7 +59,8 @@ def config(workspace: Workspace, facts: Facts) -> Errors:
     elif container.TUNING_CONFIG_KEY not in data:
         yield FieldError("tuning.config", f"{where} has no key {container.TUNING_CONFIG_KEY}")
     else:
-        for problem in _config_problems(data[container.TUNING_CONFIG_KEY], tuning):
+        text = data[container.TUNING_CONFIG_KEY]
+        for problem in _config_problems(text, tuning.method.lower()):
             yield FieldError(
                 "tuning.config", f"key {container.TUNING_CONFIG_KEY} of {where}: {problem}"
             )
@@ -83,9 +71,8 @@ def source(workspace: Workspace, _: Facts) -> Errors:
     if workspace.tuning is None:
         return
     given = workspace.tuning.input
-    if given.hugging_face:
-        yield FieldError("tuning.input.huggingFace", messages.TUNING_HUGGING_FACE)
-    elif [bool(given.urls), given.volume_source is not None, bool(given.image)].count(True) != 1:
+    named = [given.urls, given.volume_source is not None, given.image, given.hugging_face]
+    if list(map(bool, named)).count(True) != 1:
         yield FieldError("tuning.input", messages.TUNING_INPUT)
     yield from image_errors("tuning.input.image", given.image)
     yield from hugging_face_errors("tuning.input.huggingFace", given.hugging_face)
@@ -144,54 +131,33 @@ def config_changed(old: Workspace, new: Workspace, facts: Facts) -> Errors:
         yield from config(new, facts)
 
 
-def _config_problems(text: str, tuning: TuningSpec) -> list[str]:
-    """§8.2; the sections' contents belong to the trainer, which reads them."""
+def config_notes(workspace: Workspace, facts: Facts) -> Errors:
+    """What a ConfigMap that is taken says under an old name, or without effect."""
+    document, wrong = _read(_text(workspace, facts) or "")
+    if wrong or workspace.tuning is None:
+        return
+    for note in trainingoptions.notes(document):
+        yield FieldError("tuning.config", note)
+
+
+def _text(workspace: Workspace, facts: Facts) -> str | None:
+    tuning = workspace.tuning
+    if tuning is None or not tuning.config or facts.config_map is None:
+        return None
+    return (facts.config_map(tuning.config) or {}).get(container.TUNING_CONFIG_KEY)
+
+
+def _config_problems(text: str, method: str) -> list[str]:
+    """§8.2, and what the trainer would refuse as well: the rules are `apis.trainingoptions`."""
+    document, wrong = _read(text)
+    return wrong or list(trainingoptions.complaints(document, method))
+
+
+def _read(text: str) -> tuple[object, list[str]]:
+    """The document; and what keeps it from being read for certain."""
     try:
-        read = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return yaml.safe_load(text), list(trainingoptions.repeated(node))
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
-        return [f"no YAML (line {mark.line + 1})" if mark else "no YAML"]
-    sections = read.get("training_config") if isinstance(read, dict) else None
-    if not isinstance(sections, dict):
-        return ["training_config must be a map"]
-    unknown = [
-        f'"{name}" is no section{did_you_mean(str(name), SECTIONS)};'
-        f" there are {', '.join(SECTIONS)}"
-        for name in sections
-        if name not in SECTIONS
-    ]
-    return [
-        *unknown,
-        *_quantization_problems(sections.get("QuantizationConfig"), tuning.method.lower()),
-        *_output_problems(sections.get("TrainingArguments")),
-    ]
-
-
-def _quantization_problems(section: Any, method: str) -> list[str]:
-    section = section if isinstance(section, dict) else {}
-    chosen = []
-    for key in ("load_in_4bit", "load_in_8bit"):
-        value = section.get(key)
-        if value is not None and not isinstance(value, bool):
-            return [f'QuantizationConfig.{key} "{value}" is neither true nor false']
-        if value:
-            chosen.append(key)
-    if len(chosen) > 1:
-        return ["QuantizationConfig: load_in_4bit and load_in_8bit exclude each other"]
-    if method == "lora" and chosen:
-        return [f"QuantizationConfig.{chosen[0]} must not be true for lora; use method qlora"]
-    if method == "qlora" and not chosen:
-        return ["QuantizationConfig: qlora needs load_in_4bit or load_in_8bit to be true"]
-    return []
-
-
-def _output_problems(section: Any) -> list[str]:
-    given = section.get("output_dir") if isinstance(section, dict) else None
-    if given is None:
-        return []
-    if not isinstance(given, str):
-        return [f'TrainingArguments.output_dir "{given}" is no path']
-    below = posixpath.normpath(f"{_RESULTS_ROOT}/{given.lstrip('/')}")
-    if not below.startswith(f"{_RESULTS_ROOT}/"):
-        return [f'TrainingArguments.output_dir "{given}" must lie below {_RESULTS_ROOT}']
-    return []
+        return None, [f"no YAML (line {mark.line + 1})" if mark else "no YAML"]

@@ -22,8 +22,7 @@ def source(workspace: Workspace, _: Facts) -> Errors:
     if labels.MODEL_WEIGHTS_ANNOTATION in given and not _served(workspace):
         yield FieldError(
             _path(labels.MODEL_WEIGHTS_ANNOTATION),
-            "is for a preset that is served; a template mounts its volumes itself, and tuning"
-            " loads from Hugging Face",
+            "is for a preset that is served or tuned; a template mounts its volumes itself",
         )
     try:
         found = weights.asked(given)
@@ -56,7 +55,8 @@ def from_presets_repository(workspace: Workspace) -> bool:
 
 
 def _served(workspace: Workspace) -> bool:
-    return workspace.inference is not None and workspace.inference.preset is not None
+    work = workspace.inference or workspace.tuning
+    return work is not None and work.preset is not None
 
 
 def _path(annotation: str) -> str:

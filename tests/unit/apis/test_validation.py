@@ -188,6 +188,11 @@ def update(old: Mapping[str, Any], new: Mapping[str, Any], facts: Facts = FACTS)
             replace(FACTS, feature_gates={"ModelStreaming": True}, csi_driver=lambda _: True),
             id="W-C24 driver",
         ),
+        pytest.param(
+            changed(annotated("runtime", "llamacpp"), "inference.adapters", [adapter()]),
+            FACTS,
+            id="llama.cpp with adapters",
+        ),
         pytest.param(tuned(), FACTS, id="tuning"),
         pytest.param(tuned("tuning.method", "QLoRA"), FACTS, id="W-C27 any case"),
         pytest.param(
@@ -197,6 +202,12 @@ def update(old: Mapping[str, Any], new: Mapping[str, Any], facts: Facts = FACTS)
                 "  TrainingArguments: {output_dir: /mnt/results}\n"
             ),
             id="W-C28 good config",
+        ),
+        pytest.param(tuned("tuning.method", "full"), FACTS, id="W-C27 full"),
+        pytest.param(
+            tuned("tuning.input", {"huggingFace": f"owner/data@{'a' * 40}"}),
+            FACTS,
+            id="W-C29 Hugging Face",
         ),
         pytest.param(
             tuned("tuning.output", {"volumeSource": {"emptyDir": {}}}), FACTS, id="W-C30 volume"
@@ -409,12 +420,6 @@ MIG = {"mode": "mig", "profile": "1g.10gb"}
             id="W-C20 gate off",
         ),
         pytest.param(
-            changed(annotated("runtime", "llamacpp"), "inference.adapters", [adapter()]),
-            FACTS,
-            'inference.adapters: runtime "llamacpp" serves no adapters',
-            id="llamacpp adapters",
-        ),
-        pytest.param(
             served(),
             replace(FACTS, auth_required=lambda _: True),
             "inference.preset.presetOptions.modelAccessSecret: must be set",
@@ -569,7 +574,12 @@ def test_refused_on_creation(manifest: dict[str, Any], facts: Facts, said: str) 
         pytest.param("LoraConfig: {}", "qlora", "needs load_in_4bit or", id="qlora"),
         pytest.param("TrainingArguments: {output_dir: ../x}", "lora", "must lie below", id="dir"),
         pytest.param("TrainingArguments: {output_dir: /}", "lora", "must lie below", id="root"),
-        pytest.param("TrainingArguments: {output_dir: 3}", "lora", "is no path", id="number"),
+        pytest.param("TrainingArguments: {output_dir: 3}", "lora", "must be a text", id="number"),
+        pytest.param("LoraConfig: {r: 8}", "full", "leave LoraConfig out", id="full"),
+        pytest.param("LoraConfig: {r: 8, r: 9}", "lora", "is there twice", id="twice"),
+        pytest.param(
+            "TrainingArguments: {learning_rat: 1}", "lora", 'mean "learning_rate"?', id="option"
+        ),
     ],
 )
 def test_tuning_config_is_refused(section: str, method: str, said: str) -> None:

@@ -99,7 +99,7 @@ def test_what_cannot_be_followed_is_refused_with_the_remedy(annotations, said):
 def test_a_template_brings_its_own_volumes():
     template = {"preset": None, "template": {"spec": {"containers": []}}}
     workspace = a_workspace(annotations={KEY: "pvc://models"}, inference=template)
-    assert "is for a preset that is served" in describe(rules.source(workspace, FACTS))
+    assert "is for a preset that is served or tuned" in describe(rules.source(workspace, FACTS))
 
 
 def test_a_source_may_change_but_not_to_a_bad_one():
