@@ -272,6 +272,26 @@ class Client:
         )
         return _manifest(answer)
 
+    async def logs(
+        self, pod: str, namespace: str, *, container: str, tail_lines: int, limit_bytes: int
+    ) -> str:
+        """The end of a container's log, as its kubelet has it; bytes that are no text are replaced.
+
+        Not retried: a kubelet that does not answer is the caller's to ask again, or not.
+        """
+        answer = await self._transport.request(
+            "GET",
+            objects.PODS.path(namespace, pod, "log"),
+            params={
+                "container": container,
+                "tailLines": str(tail_lines),
+                "limitBytes": str(limit_bytes),
+            },
+            repeatable=False,
+            retry_refused=False,
+        )
+        return answer.decode(errors="replace")
+
     async def _is(self, path: str, uid: str) -> bool:
         try:
             return wire.decode_head(await self._transport.request("GET", path)).metadata.uid == uid

@@ -163,8 +163,14 @@ def _pem(user: Mapping[str, Any], name: str) -> bytes:
 
 def _through_program(path: str, context: str) -> Endpoint:
     def load_configuration() -> Any:
-        from kubernetes.client import Configuration
-        from kubernetes.config import ConfigException, load_kube_config
+        try:
+            from kubernetes.client import Configuration
+            from kubernetes.config import ConfigException, load_kube_config
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"{path}: context {context!r} asks a program for credentials, which takes the "
+                "package kubernetes, and images leave it out; use a token or a service account"
+            ) from error
 
         configuration = Configuration()
         try:

@@ -258,6 +258,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     namespaced=False,
 )
 STATEFUL_SETS = Resource("apps", "v1", "StatefulSet", "statefulsets", StatefulSet)
+JOBS = Resource("batch", "v1", "Job", "jobs", Unstructured)
 PERSISTENT_VOLUME_CLAIMS = Resource(
     "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", PersistentVolumeClaim
 )

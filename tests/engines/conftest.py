@@ -20,7 +20,9 @@ def python_of() -> Engine:
     """`python_of("images/tuning/requirements-cpu.lock")` is the interpreter of that lock."""
 
     def of(lock: str) -> Path:
-        return venvs.python(paths.cache_directory(os.environ), REPOSITORY / lock)
+        # What has no torch has nothing to trim.
+        trimmed = lock.endswith("-cpu.lock")
+        return venvs.python(paths.cache_directory(os.environ), REPOSITORY / lock, trimmed=trimmed)
 
     return of
 

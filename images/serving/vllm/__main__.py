@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from serving import config, machine
 from serving.config import ConfigError
-from serving.vllm import arguments, files
+from serving.front import stages
+from serving.vllm import arguments, files, records
 from serving.vllm.arguments import Launch, Machine, UsageError
 
 DEVICE = "KAITO_DEVICE"
@@ -28,7 +30,17 @@ def main() -> int:
     for note in wanted.notes:
         print(f"serving.vllm: {note}", file=sys.stderr, flush=True)
     # What the pod sets wins over what the image thinks.
-    os.execve(wanted.argv[0], wanted.argv, wanted.environment | os.environ)  # noqa: S606
+    environment = _stages() | wanted.environment | os.environ
+    os.execve(wanted.argv[0], wanted.argv, environment)  # noqa: S606
+
+
+def _stages() -> dict[str, str]:
+    """What makes vLLM's processes tell how far they are; nothing where no file can be made."""
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="kaito-"))
+    except OSError:
+        return {}
+    return stages.start(directory / "stages") | records.environment(directory, os.environ)
 
 
 def _launch() -> Launch:

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 from apis import container
 from serving import config
+from serving.front import limit
+from serving.vllm.given import Given
 
 SECTION = "vllm"
 """Of the config file."""
@@ -25,8 +27,16 @@ WORKER = ("vllm.entrypoints.cli.main", "serve")
 AGENT = "serving.adapters.agent.Agent"
 """Adds and removes adapters while vLLM serves."""
 
-_DRAIN_SECONDS = 15
-"""For requests in work after SIGTERM; half of what Kubernetes gives a pod."""
+FRONT = "serving.front.server.Front"
+"""Asks for keys, refuses what would wait too long, and lets what runs end."""
+
+ENGINE_STOP_SECONDS = 10
+"""For the engine itself, once nothing is in work: after front.stop.SECONDS. vLLM's own way drains
+too, but takes new requests meanwhile, and closes the engine's socket with the last words in it."""
+_OPEN_KEY = (
+    "--api-key is there for all to read who see this machine's processes, and some routes do"
+    f" without it: mount a file with the key in {container.API_KEYS_DIR}"
+)
 _SEQUENCES = 1024
 """The most that vLLM works on at once by its own defaults."""
 _RANKS = (16, 32, 64, 128, 256, 320, 512)
@@ -120,51 +130,19 @@ def launch(
     words = [*rest, *config.flags(config.section(settings, SECTION))]
     words, notes = _without_missing_template(words, machine)
     given = Given.of(words)
+    if "api-key" in given:
+        notes.append(_OPEN_KEY)
     defaults = [
         *_place(given),
         *_lora(given, adapters, runtime=ours.runtime_adapters),
+        f"--middleware={FRONT}",  # the last is the first that a request meets
         *_admission(given, ours),
         *(_offload(given, ours, settings, machine) if machine.gpu else _cpu(given)),
     ]
     environment = {} if machine.gpu else _cpu_environment(machine)
-    environment |= _runtime_environment(given, ours)
+    environment |= _runtime_environment(given, ours) | _limit_environment(given, ours)
     start = WORKER if "headless" in given else (SERVER,)
     return Launch([python, "-m", *start, *defaults, *words], environment, tuple(notes))
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a list of words says, last word first; values of flags that take several are lost."""
-
-    values: Mapping[str, str]
-
-    @classmethod
-    def of(cls, words: Sequence[str]) -> Given:
-        values: dict[str, str] = {}
-        for index, word in enumerate(words):
-            if not word.startswith("--"):
-                continue
-            name, equals, value = word[2:].partition("=")
-            following = words[index + 1] if index + 1 < len(words) else "--"
-            if not equals and not following.startswith("--"):
-                value = following
-            values[_name(name)] = value
-        return cls(values)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.values or f"no-{name}" in self.values
-
-    def number(self, name: str, default: int) -> int:
-        try:
-            return int(self.values.get(name, default))
-        except ValueError:
-            return default
-
-
-def _name(flag: str) -> str:
-    """vLLM takes underscores and a few short names."""
-    name = flag.replace("_", "-")
-    return {"tp": "tensor-parallel-size", "dp": "data-parallel-size"}.get(name, name)
 
 
 def _place(given: Given) -> list[str]:
@@ -174,7 +152,7 @@ def _place(given: Given) -> list[str]:
     if "uvicorn-log-level" not in given:
         found.append("--uvicorn-log-level=warning")
     if "shutdown-timeout" not in given:
-        found.append(f"--shutdown-timeout={_DRAIN_SECONDS}")
+        found.append(f"--shutdown-timeout={ENGINE_STOP_SECONDS}")
     return found
 
 
@@ -222,11 +200,21 @@ def _runtime_environment(given: Given, ours: Own) -> dict[str, str]:
 
 
 def _admission(given: Given, ours: Own) -> list[str]:
-    """Refuse (503) what would wait behind as many requests again as are worked on."""
+    """Refuse (503) what would wait behind as many requests again as are worked on; of requests
+    that count as one each, the front has refused (429) those before."""
     if not ours.rate_limit or "max-num-queued-reqs" in given:
         return []
     at_once = given.number("max-num-seqs", _SEQUENCES) * given.number("data-parallel-size", 1)
     return [f"--max-num-queued-reqs={2 * at_once}"]
+
+
+def _limit_environment(given: Given, ours: Own) -> dict[str, str]:
+    """The front's limit where it is not what the engine chooses to work on at once."""
+    if not ours.rate_limit:
+        return {limit.ENV: limit.OFF}
+    if allowed := given.number("max-num-queued-reqs", 0):
+        return {limit.ENV: str(max(1, allowed // 2))}
+    return {}
 
 
 def _offload(given: Given, ours: Own, settings: Mapping[str, Any], machine: Machine) -> list[str]:

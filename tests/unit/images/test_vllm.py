@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
+import logging.config
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serving.vllm import arguments, cluster, files, health
+from serving.vllm import arguments, cluster, files, health, records
 from serving.vllm.arguments import Adapter, Launch, Machine, UsageError
 
+from apis import reports
+
+FRONT = "serving.front.server.Front"
 CPU = Machine(gpu=False, cpus=2, memory_gib=6.0)
 GPU = Machine(gpu=True, cpus=16, memory_gib=100.0)
 
@@ -35,6 +40,12 @@ def launched(
 def flags(launch: Launch) -> dict[str, str]:
     """As vLLM sees them: the last of two equal ones."""
     return dict(arguments.Given.of(launch.argv[3:]).values)
+
+
+def middlewares(launch: Launch) -> list[str]:
+    """The last is the first that a request meets."""
+    named = [word.partition("=") for word in launch.argv]
+    return [value for name, _, value in named if name == "--middleware"]
 
 
 def test_the_server_is_started_as_a_module() -> None:
@@ -134,7 +145,7 @@ def test_without_adapters_there_is_no_lora() -> None:
 def test_adapters_may_come_where_there_is_none_yet() -> None:
     found = launched("--enable-lora", "--kaito-runtime-adapters", "--kaito-adapters-dir=/a")
     given = flags(found)
-    assert given["middleware"] == "serving.adapters.agent.Agent"
+    assert middlewares(found) == ["serving.adapters.agent.Agent", FRONT]
     assert (given["max-lora-rank"], given["max-loras"], given["max-cpu-loras"]) == ("32", "2", "10")
     assert "--lora-modules" not in found.argv
     assert found.environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
@@ -148,8 +159,8 @@ def test_more_may_come_to_those_that_are_there() -> None:
 
 
 def test_the_room_is_the_users_to_choose() -> None:
-    options = {"vllm": {"max-lora-rank": 128, "max_loras": 4, "api-key": "key"}}
-    found = launched("--kaito-runtime-adapters", settings=options)
+    options = {"vllm": {"max-lora-rank": 128, "max_loras": 4}}
+    found = launched("--kaito-runtime-adapters", "--api-key=key", settings=options)
     given = flags(found)
     assert (given["max-lora-rank"], given["max-loras"]) == ("128", "4")
     assert "max-cpu-loras" not in given
@@ -159,13 +170,13 @@ def test_the_room_is_the_users_to_choose() -> None:
 def test_who_wants_no_lora_gets_none() -> None:
     words = ["--enable-lora", "--kaito-runtime-adapters"]
     found = launched(*words, settings={"vllm": {"enable-lora": False}})
-    assert "middleware" not in flags(found)
+    assert middlewares(found) == [FRONT]
     assert found.environment == {}
 
 
 def test_without_the_word_the_routes_stay_closed() -> None:
     found = launched("--enable-lora", adapters=[Adapter("a", "/mnt/adapter/a", 8)])
-    assert "middleware" not in flags(found)
+    assert middlewares(found) == [FRONT]
     assert found.environment == {}
 
 
@@ -208,6 +219,87 @@ def test_what_is_no_adapter_is_refused_by_name(tmp_path: Path, text: str | None)
 )
 def test_the_queue_has_a_bound(words: list[str], bound: str | None) -> None:
     assert flags(launched(*words)).get("max-num-queued-reqs") == bound
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        pytest.param([], None, id="what-the-engine-says"),
+        pytest.param(["--max-num-seqs=16"], None, id="what-the-engine-was-told"),
+        pytest.param(["--max-num-queued-reqs=9"], "4", id="half-of-the-users-own"),
+        pytest.param(["--max-num-queued-reqs=1"], "1", id="one-at-least"),
+        pytest.param(["--kaito-disable-rate-limit"], "off", id="off"),
+    ],
+)
+def test_the_front_refuses_before_the_engine_does(words: list[str], told: str | None) -> None:
+    assert launched(*words).environment.get("KAITO_RATE_LIMIT") == told
+
+
+def test_a_key_on_the_command_line_is_remarked_on() -> None:
+    (note,) = launched("--api-key=sk-secret").notes
+    assert "/var/run/kaito/api-keys" in note
+    assert "sk-secret" not in note
+
+
+# --- how far the start has come -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "stage"),
+    [
+        ("vllm.v1.worker.gpu_model_runner", "load_model", "load"),
+        ("vllm.model_executor.model_loader.default_loader", "load_weights", "load"),
+        ("vllm.compilation.monitor", "start_monitoring_torch_compile", "compile"),
+        ("vllm.v1.core.kv_cache_utils", "_report_kv_cache_config", "warm"),
+        ("vllm.v1.worker.gpu_model_runner", "profile_run", ""),
+        ("vllm.entrypoints.launchers.launcher", "serve_http", ""),
+        ("uvicorn.error", "startup", ""),
+    ],
+)
+def test_a_stage_is_told_by_where_a_record_comes_from(
+    module: str, function: str, stage: str
+) -> None:
+    assert records.stage_of(module, function) == stage
+
+
+def record(module: str, function: str) -> logging.LogRecord:
+    return logging.LogRecord(module, logging.INFO, "", 1, "words", (), None, function)
+
+
+def test_a_stage_is_told_once_and_never_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KAITO_STAGES_FILE", str(tmp_path / "stages"))
+    reader = records.Reader()
+    for module in ("model_executor.model_loader.a", "v1.core.kv_cache_utils", "compilation.a", "x"):
+        for _ in range(2):
+            assert reader.filter(record(f"vllm.{module}", "run"))
+    said = [reports.parse(reports.Stage, line) for line in capsys.readouterr().out.splitlines()]
+    assert [each.stage for each in said if each] == ["load", "warm"]
+
+
+def test_the_logging_config_names_no_class_of_vllms(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A release may move them; the server must start all the same."""
+    found = records.environment(tmp_path, {})
+    text = Path(found["VLLM_LOGGING_CONFIG_PATH"]).read_text()
+    assert '"vllm.' not in text
+    names = ("vllm", "uvicorn")
+    before = {name: logging.getLogger(name).handlers[:] for name in names}
+    try:
+        logging.config.dictConfig(json.loads(text))
+        logging.getLogger("vllm.somewhere").info("told %s", "plainly")
+    finally:
+        for name in names:
+            logging.getLogger(name).handlers[:] = before[name]
+            logging.getLogger(name).propagate = True
+    assert "told plainly" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["VLLM_LOGGING_CONFIG_PATH", "VLLM_CONFIGURE_LOGGING"])
+def test_the_users_own_logging_stays(tmp_path: Path, name: str) -> None:
+    assert records.environment(tmp_path, {name: "x"}) == {}
 
 
 @pytest.mark.parametrize(
