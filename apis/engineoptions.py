@@ -20,7 +20,12 @@ KV_CACHE_SHARE = "kv_cache_cpu_memory_utilization"
 TOP_LEVEL = (*ENGINES, KV_CACHE_SHARE, "max_probe_steps")
 """The last does nothing, and KAITO's ConfigMaps have it."""
 
-CONTEXT = {"vllm": "max-model-len", "llamacpp": "ctx-size", "tgi": "max-total-tokens"}
+CONTEXT = {
+    "vllm": "max-model-len",
+    "transformers": "max-model-len",
+    "llamacpp": "ctx-size",
+    "tgi": "max-total-tokens",
+}
 """How each engine calls the tokens of the longest request: the user's, and the plan's measure."""
 GPU_SHARE = {"vllm": "gpu-memory-utilization", "tgi": "cuda-memory-fraction"}
 """The share of each GPU's memory: the user's, and the plan's measure."""
@@ -41,6 +46,8 @@ _OTHER_NODES = "leave it out, or choose other nodes by resource.instanceType"
 _WEIGHTS = "the preset, which says what weights are served"
 _ADAPTERS = "inference.adapters"
 _POD = "the controller, which mounts the pod's volumes"
+_KEYS = "a Secret: in this file everybody who reads ConfigMaps would know the key"
+_NAME_SECRET = "annotate the Workspace with kaito.sh/api-key-secret"  # noqa: S105
 
 
 def _owned(
@@ -77,19 +84,23 @@ _OWNED: Mapping[str, Mapping[str, Owned]] = {
         ),
         **_owned("lora-modules", _ADAPTERS, "list the adapters there"),
         **_owned("enable-lora", _ADAPTERS, harmless=("true", "")),
+        **_owned("api-key", _KEYS, _NAME_SECRET),
     },
     "transformers": {
-        **_owned("port host", _SERVICE),
+        **_owned("port", _SERVICE, harmless=("5000",)),
+        **_owned("host", _SERVICE, harmless=("0.0.0.0",)),
         **_owned("pretrained-model-name-or-path", _WEIGHTS, "name another in inference.preset"),
-        **_owned("revision allow-remote-files", _WEIGHTS),
+        **_owned("revision allow-remote-files force-download", _WEIGHTS),
         **_owned("served-model-name", "the Workspace, whose clients ask by the preset's name"),
         **_owned("cache-dir", _POD),
+        **_owned("api-key", _KEYS, _NAME_SECRET),
     },
     "llamacpp": {
         **_owned("port", _SERVICE, harmless=("5000",)),
         **_owned("host", _SERVICE, harmless=("0.0.0.0",)),
         **_owned("model", _WEIGHTS, "name another in inference.preset"),
         **_owned("alias", "the Workspace, whose clients ask by the preset's name"),
+        **_owned("api-key api-key-file", _KEYS, _NAME_SECRET),
     },
     "tgi": {
         **_owned("port", _SERVICE, harmless=("5000",)),
@@ -100,6 +111,7 @@ _OWNED: Mapping[str, Mapping[str, Owned]] = {
         **_owned("num-shard sharded master-addr master-port", _LAYOUT, _OTHER_NODES),
         **_owned("huggingface-hub-cache weights-cache-override", _POD),
         **_owned("lora-adapters", _ADAPTERS, "list the adapters there"),
+        **_owned("api-key", _KEYS, _NAME_SECRET),
     },
 }
 

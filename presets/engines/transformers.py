@@ -1,7 +1,7 @@
 """Model and plan as the command line of `python -m serving.transformers`.
 
-The flags are those of KAITO's text-generation server, which are underscored and have no port: it
-listens on 5000. What else comes as `--name value` goes to the model's loader.
+The flags are those of KAITO's text-generation server, spelled as it spells them; it has none for
+the port, the context and the directories that are mounted, which are ours.
 """
 
 from __future__ import annotations
@@ -11,25 +11,20 @@ from presets.engines.profile import EngineProfile
 from presets.fits import Fit
 from presets.model import Model
 
-_OWN = frozenset(
-    {
-        "pipeline", "pretrained_model_name_or_path", "combination_type", "state_dict", "cache_dir",
-        "proxies", "force_download", "output_loading_info", "allow_remote_files", "revision",
-        "trust_remote_code", "torch_dtype", "device_map", "chat_template", "served_model_name",
-    }
-)  # fmt: skip
-"""What the server's parser knows by name."""
+_QUANTISED = frozenset({"bitsandbytes"})
+"""Weights in few bits that the image can load: the others' kernels are in packages that it has
+not, or on a hub that a pod need not reach."""
 
 
 def argv(model: Model, fit: Fit, options: Options) -> list[str]:
-    """Arguments after `python -m serving.transformers`; the user's options last, in place of
-    ours."""
+    """Arguments after `python -m serving.transformers`."""
     flags: dict[str, str] = {
         "pipeline": "text-generation",
         "served_model_name": options.served_model_name or model.name,
         "pretrained_model_name_or_path": options.weights_dir or model.hf_id,
         "torch_dtype": "auto" if model.quantization else fit.dtype,
         "device_map": "auto",
+        "port": str(options.port),
     }
     if not options.weights_dir:
         flags |= {"allow_remote_files": "True", "cache_dir": options.download_dir}
@@ -39,39 +34,53 @@ def argv(model: Model, fit: Fit, options: Options) -> list[str]:
         flags["trust_remote_code"] = "True"
     if model.chat_template:
         flags["chat_template"] = f"{options.chat_template_dir}/{model.chat_template}"
-    loader: list[str] = []
-    for name, given in options.engine_options.items():
-        key, value = name.replace("-", "_"), "True" if given is None else str(given)
-        if key in _OWN:
-            flags[key] = value
-        elif value.lower() == "true":
-            # As text it would be a string, and every string is true.
-            loader.append(f"--{key}")
-        elif value.lower() != "false":
-            loader += [f"--{key}", value]
-    return [*(f"--{flag}={value}" for flag, value in flags.items()), *loader]
+    if context := options.max_model_len or fit.max_model_len:
+        flags["max-model-len"] = str(context)
+    return [*(f"--{flag}={value}" for flag, value in flags.items()), *_ours(options)]
 
 
 def environment(model: Model, fit: Fit, options: Options) -> dict[str, str]:
-    """Everything else comes by flag; strengths by variables that are named as the adapters."""
+    """Everything else comes by flag."""
     return {"HF_HUB_OFFLINE": "1"} if options.weights_dir else {}
 
 
+def _ours(options: Options) -> list[str]:
+    """Flags for what the pod mounts, the same for each of our images."""
+    found = []
+    if options.adapters_dir:
+        found.append(f"--kaito-adapters-dir={options.adapters_dir}")
+    if options.runtime_adapters:
+        found.append("--kaito-runtime-adapters")
+    if options.config_file:
+        found.append(f"--kaito-config-file={options.config_file}")
+    if options.disable_rate_limit:
+        found.append("--kaito-disable-rate-limit")
+    return found
+
+
 def _cannot_serve(model: Model) -> str:
-    """W-C20: KAITO's list of models that the server has been tried with."""
-    if "transformers" in model.runtimes:
-        return ""
-    return "is not known to run on transformers: use the vllm runtime"
+    """W-C20. KAITO has a list of models that its server was tried with; ours serves what
+    transformers loads, and refuses what it cannot."""
+    if model.load_format or model.config_format:
+        return (
+            f"has weights in the format of {model.load_format or model.config_format}, which"
+            " transformers does not load: use the vllm runtime"
+        )
+    if model.quantization and model.quantization not in _QUANTISED:
+        return (
+            f"has {model.quantization} weights, which the transformers runtime does not load:"
+            " use the vllm runtime"
+        )
+    return ""
 
 
 PROFILE = EngineProfile(
     name="transformers",
-    released=False,
     command=("python", "-m", "serving.transformers"),
     argv=argv,
     environment=environment,
-    adapters="start",
+    cpu=True,
+    adapters="running",
     strength=True,
-    reads_config=False,
     cannot_serve=_cannot_serve,
 )
