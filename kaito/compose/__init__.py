@@ -1,0 +1,1 @@
+"""One machine instead of a cluster: a Workspace's pod as a Compose file, and back."""
