@@ -146,7 +146,7 @@ def _refused(
 def _meaning(
     workspace: Workspace, configs: Mapping[str, ConfigMap], world: World, settings: Settings
 ) -> Meaning | UserError | None:
-    name = workspace.inference.config if workspace.inference else ""
+    name = _config_name(workspace)
     seen = Observed(
         now=world.now,
         nodes=tuple(each for each in world.nodes if _is_for(workspace, each)),
@@ -157,6 +157,11 @@ def _meaning(
         return meaning(workspace, seen, settings)
     except UserError as error:
         return error
+
+
+def _config_name(workspace: Workspace) -> str:
+    work = workspace.inference or workspace.tuning
+    return work.config if work is not None else ""
 
 
 def _is_for(workspace: Workspace, node: Node) -> bool:
@@ -196,8 +201,8 @@ def _config_changes(
     settings: Settings,
 ) -> Iterator[FieldChange]:
     """What the files change in the ConfigMap that was in use and stays in use."""
-    name = new.inference.config if new.inference else ""
-    if not name or name not in world.proposed or name != (old.inference and old.inference.config):
+    name = _config_name(new)
+    if not name or name not in world.proposed or name != _config_name(old):
         return
     stored = world.configs.get(name)
     before = {} if stored is None else stored.data
@@ -220,6 +225,8 @@ def _outlook(
         return "applied to what runs; no pod is restarted"
     if not isinstance(becomes, Meaning) or not isinstance(was, Meaning):
         return "what it takes is known once the nodes, or the model's description, are"
+    if new.tuning is not None:
+        return "the Job ends with its pods, and another is made that tunes anew"
     name = new.metadata.name
     pods = f"all {becomes.nodes} pods are replaced together, since they are one engine: it does"
     pods += " not serve until they have loaded the model"

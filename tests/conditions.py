@@ -29,7 +29,7 @@ SUITE = TESTS / "integration" / "workspace_controller"
 CODE = ROOT / "workspace_controller"
 
 _CLAIM_STAGES = ("launch.py", "registration.py", "initialization.py")
-_PLACES = {"UserError": 1, "Event": 1, "_refuse": 0, "_because": 0, "_not_ready": 0, "_sum": 1}
+_PLACES = {"UserError": 1, "Event": 1, "refuse": 0, "_because": 0, "_not_ready": 0, "_sum": 1}
 """In calls of these, the argument that is a reason."""
 
 

@@ -13,6 +13,7 @@ from presets import fetch
 from workspace_controller.informers import Informers
 from workspace_controller.models import ModelSource
 from workspace_controller.nodeclasses import NodeClassInstaller
+from workspace_controller.podlogs import PodLogs
 from workspace_controller.settings import Settings
 from workspace_controller.workspace import candidates, owner
 from workspace_controller.workspace.reconciler import Recorder, WorkspaceReconciler
@@ -28,9 +29,13 @@ def workspace_controller(
     recorder: Recorder,
     clock: Clock,
     models: ModelSource | None = None,
+    logs: PodLogs | None = None,
 ) -> Controller[Workspace]:
-    """Workspaces, woken by whatever is theirs; without `models` only the catalogue's are served."""
+    """Workspaces, woken by whatever is theirs; without `models` only the catalogue's are served,
+    without `logs` pods say nothing of themselves."""
     caches = informers.caches()
+    if logs is not None:
+        caches = dataclasses.replace(caches, reports=logs.of)
     if models is not None:
         caches = dataclasses.replace(caches, models=models.ask, commits=models.ask_commit)
     reconciler = WorkspaceReconciler(client, caches, settings, recorder, clock)
@@ -44,6 +49,9 @@ def workspace_controller(
     )
     if models is not None:
         models.wake = controller.queue.add
+    if logs is not None:
+        logs.wake = controller.queue.add
+        informers.pods.subscribe(logs.changed)
     if not informers.byo:
         controller.watch(informers.node_claims, owner.of_cluster_scoped)
     if informers.pooled is not None:
@@ -53,6 +61,7 @@ def workspace_controller(
     controller.watch(informers.nodes, informers.of_node)
     controller.watch(informers.stateful_sets, owner.of_child)
     controller.watch(informers.services, owner.of_child)
+    controller.watch(informers.jobs, owner.of_child)
     controller.watch(informers.pods, owner.of_child)
     if informers.byo:
         controller.watch(informers.pods, informers.beside, stirs=_takes_room_elsewhere)
@@ -69,9 +78,11 @@ def controllers(
     """All that runs."""
     hub = fetch.Hub(settings.weights.endpoint, sleep=clock.sleep)
     models = ModelSource(client, settings.catalog, clock, hub, offline=settings.weights.offline)
+    logs = PodLogs(client, informers.pods.store, clock) if settings.pod_logs else None
     found: list[Runnable] = [
-        workspace_controller(client, informers, settings, recorder, clock, models),
+        workspace_controller(client, informers, settings, recorder, clock, models, logs),
         models,
+        *([logs] if logs is not None else []),
     ]
     pooled, node_classes = informers.pooled, settings.node_classes
     if pooled is not None and pooled.classes is not None and node_classes is not None:

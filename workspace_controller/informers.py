@@ -16,6 +16,7 @@ from kube.meta import Key, Resource
 from kube.objects import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
+    JOBS,
     NAMESPACES,
     NODES,
     PODS,
@@ -73,6 +74,7 @@ class Informers:
     nodes: Informer[Node]
     stateful_sets: Informer[Unstructured]
     services: Informer[Unstructured]
+    jobs: Informer[Unstructured]
     pods: Informer[Pod]
     config_maps: Informer[ConfigMap]
     revisions: Informer[ControllerRevision]
@@ -105,6 +107,7 @@ class Informers:
             nodes=of(NODES, indexes=_OF_NODES),
             stateful_sets=of(STATEFUL_SETS, labels.WORKSPACE_LABEL),
             services=of(SERVICES, labels.WORKSPACE_LABEL),
+            jobs=of(JOBS, labels.WORKSPACE_LABEL),
             pods=of(PODS, labels.WORKSPACE_LABEL, _OF_PODS),
             config_maps=of(CONFIG_MAPS, but=_EVERY_CLUSTER_HAS),
             revisions=of(CONTROLLER_REVISIONS, labels.REVISION_NAME_LABEL, _OF_REVISIONS),
@@ -135,6 +138,7 @@ class Informers:
             nodes=self.nodes.store,
             stateful_sets=self.stateful_sets.store,
             services=self.services.store,
+            jobs=self.jobs.store,
             pods=self.pods.store,
             config_maps=self.config_maps.store,
             revisions=self.revisions.store,

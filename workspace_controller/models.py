@@ -30,8 +30,6 @@ from presets.files import UnsupportedModelError
 from presets.model import Model
 from workspace_controller.workspace import models, pins
 from workspace_controller.workspace.models import (
-    NAME_PATH,
-    SECRET_PATH,
     Answer,
     Commit,
     Pending,
@@ -124,7 +122,7 @@ class ModelSource:
         """What is known of its preset; None where that is no question for Hugging Face."""
         question = models.question(workspace, self._catalog)
         if question is not None and self._offline:
-            return Refused(NAME_PATH, _offline(question), BAD_SECONDS[-1])
+            return Refused(question.name_path, _offline(question), BAD_SECONDS[-1])
         return None if question is None else self._answer_to(question, workspace)
 
     def ask_commit(self, workspace: Workspace) -> Answer | None:
@@ -196,7 +194,7 @@ class ModelSource:
         except AccessDeniedError as error:
             raise _denied(question, error, lack=lack) from error
         except (UnknownRepositoryError, UnsupportedModelError) as error:
-            raise _RefusedError(NAME_PATH, str(error)) from error
+            raise _RefusedError(question.name_path, str(error)) from error
 
     async def _token(self, question: Question) -> tuple[str, str]:
         """The token in the Secret, or why there is none: a public model needs none."""
@@ -248,22 +246,23 @@ class _RefusedError(Exception):
 def _denied(question: Question, error: AccessDeniedError, *, lack: str) -> _RefusedError:
     """W-C21's words where they are true; a private repository hides that it exists."""
     if lack:
-        return _RefusedError(SECRET_PATH, lack)
+        return _RefusedError(question.secret_path, lack)
     name = question.name
     if question.secret:
         terms = ": accept its licence at Hugging Face, or give another token" if error.gated else ""
         return _RefusedError(
-            SECRET_PATH, f'the token in Secret "{question.secret}" does not open "{name}"{terms}'
+            question.secret_path,
+            f'the token in Secret "{question.secret}" does not open "{name}"{terms}',
         )
     if error.gated:
         return _RefusedError(
-            SECRET_PATH,
+            question.secret_path,
             f'must be set: preset "{name}" is gated; name a Secret with the key {TOKEN_SECRET_KEY}',
         )
     return _RefusedError(
-        NAME_PATH,
+        question.name_path,
         f'Hugging Face has no public model "{name}"; if it is private, name a Secret with the key'
-        f" {TOKEN_SECRET_KEY} in {SECRET_PATH}",
+        f" {TOKEN_SECRET_KEY} in {question.secret_path}",
     )
 
 

@@ -26,11 +26,15 @@ class Deletion:
     uid: str
     resource: Resource[Any] = NODE_CLAIMS
     namespace: str = ""
+    propagation: Literal["", "Foreground"] = ""
+    """Foreground: it stays until what it owns is gone; empty is the API server's default."""
 
     @classmethod
-    def of(cls, resource: Resource[Any], found: Object) -> Deletion:
+    def of(
+        cls, resource: Resource[Any], found: Object, propagation: Literal["", "Foreground"] = ""
+    ) -> Deletion:
         meta = found.metadata
-        return cls(meta.name, meta.uid, resource, meta.namespace)
+        return cls(meta.name, meta.uid, resource, meta.namespace, propagation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ PROVISIONERS = (NODECLAIM, AZURE_GPU_PROVISIONER, KARPENTER, BYO)
 
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no", ""})
+
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
 
 
 class SettingsError(ValueError):
@@ -58,10 +62,14 @@ class Settings:
     registry: str
     image_tag: str
     weights: WeightsSettings = WeightsSettings()
+    insecure_registries: str = ""
+    """Those without TLS, as host:port separated by commas; for pods that pull or push."""
     estimator: Estimator = "fit"
     """What node counts and engine flags are worked out by."""
     benchmark: bool = True
     """Measure what is served on GPUs, once for each kind of pod."""
+    pod_logs: bool = True
+    """Read in the logs of pods how far they are."""
     node_classes: NodeClasses | None = None
     """What NodePools are made from; None where there are none."""
 
@@ -75,8 +83,10 @@ class Process:
     registry: str
     image_tag: str
     weights: WeightsSettings
+    insecure_registries: str
     estimator: Estimator
     benchmark: bool
+    pod_logs: bool
     gates: Mapping[str, bool]
     kubeconfig: str
     namespace: str
@@ -124,8 +134,10 @@ def process(environment: Mapping[str, str]) -> Process:
         registry=(environment.get("PRESET_REGISTRY_NAME") or "localhost").rstrip("/"),
         image_tag=environment.get("SERVING_IMAGE_TAG") or "0.1.0",
         weights=_weights(environment),
+        insecure_registries=_hosts(environment, "INSECURE_REGISTRIES"),
         estimator=_estimator(environment.get("ESTIMATOR") or "fit"),
         benchmark=_boolean(environment, "BENCHMARK", True),
+        pod_logs=_boolean(environment, "POD_LOGS", True),
         gates=gates,
         kubeconfig=environment.get("KUBECONFIG", ""),
         namespace=environment.get("POD_NAMESPACE") or "kaito-workspace",
@@ -176,6 +188,15 @@ def _weights(environment: Mapping[str, str]) -> WeightsSettings:
         endpoint=environment.get("HF_ENDPOINT", "").rstrip("/"),
         offline=_boolean(environment, "HF_HUB_OFFLINE", False),
     )
+
+
+def _hosts(environment: Mapping[str, str], name: str) -> str:
+    """`host:port,host`, without spaces."""
+    hosts = [each.strip() for each in environment.get(name, "").split(",") if each.strip()]
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise SettingsError(f"{name} has {host!r}; write host:port, separated by commas")
+    return ",".join(hosts)
 
 
 def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

@@ -39,8 +39,10 @@ def settings_of(
         image_tag=told.image_tag,
         node_classes=told.node_classes,
         weights=told.weights,
+        insecure_registries=told.insecure_registries,
         estimator=told.estimator,
         benchmark=told.benchmark,
+        pod_logs=told.pod_logs,
     )
 
 

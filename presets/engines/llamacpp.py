@@ -53,7 +53,8 @@ PROFILE = EngineProfile(
     argv=argv,
     environment=environment,
     cpu=True,
+    adapters="start",
+    strength=True,
     formats=frozenset({"gguf"}),
-    termination_seconds=30,
     cannot_serve=_cannot_serve,
 )

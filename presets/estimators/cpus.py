@@ -21,9 +21,14 @@ NODE_RESERVE_SHARE = 0.05
 """What kubelet, its reserves and the agents of every node leave to nobody."""
 NODE_RESERVE_CPUS = 0.5
 
-_GPU_ONLY = ("tgi", "transformers")
+_GPU_ONLY = ("tgi",)
+_FLOAT32 = ("vllm", "transformers")
+"""bfloat16 kernels are not to be had on every CPU."""
 _VLLM_BASE_GIB = 2.0
 _LLAMACPP_BASE_GIB = 0.3
+_TRANSFORMERS_BASE_GIB = 1.4
+_TRANSFORMERS_CACHE_SHARE = 0.6
+"""Of the memory beside the weights: a step copies the cache, and the image leaves room for it."""
 _MICRO_BATCH = 512
 _WEIGHT_EXPANSION = 1.02
 
@@ -76,7 +81,7 @@ def fit(
         memory_gib=math.ceil(needed.total * 100) / 100,
         cpu=max(cpus - NODE_RESERVE_CPUS, cpus / 2),
         engine=chosen,
-        dtype="float32" if chosen == "vllm" else "auto",
+        dtype="float32" if chosen in _FLOAT32 else "auto",
         kv_cache_gib=round(needed.kv_cache, 2),
     )
 
@@ -84,6 +89,8 @@ def fit(
 def _need(model: Model, engine: Engine, context: int) -> _Need:
     if engine == "llamacpp":
         return _llamacpp(model, context)
+    if engine == "transformers":
+        return _transformers(model, context)
     return _vllm(model, context)
 
 
@@ -115,6 +122,21 @@ def _vllm(model: Model, context: int) -> _Need:
         weights=model.parameter_count * 4 * _WEIGHT_EXPANSION / GIB,
         kv_cache=max(KV_CACHE_GIB, math.ceil(cache)),
         base=_VLLM_BASE_GIB + adapters.room_gib(model, value_bytes=4),
+    )
+
+
+def _transformers(model: Model, context: int) -> _Need:
+    """Weights, keys and values of four bytes each, as long as the context is."""
+    if model.quantization:
+        raise DoesNotFitError(
+            f"{model.name} has {model.quantization} weights, which transformers only runs on GPUs:"
+            " use an instance type with GPUs"
+        )
+    return _Need(
+        engine="transformers",
+        weights=model.parameter_count * 4 * _WEIGHT_EXPANSION / GIB,
+        kv_cache=_cache_gib(model, context, value_bytes=4) / _TRANSFORMERS_CACHE_SHARE,
+        base=_TRANSFORMERS_BASE_GIB + adapters.room_gib(model, value_bytes=4),
     )
 
 

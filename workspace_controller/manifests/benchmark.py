@@ -5,7 +5,7 @@ from __future__ import annotations
 from apis.kaito.v1beta1 import labels
 from apis.kaito.v1beta1.workspace import Workspace
 from kube.meta import Manifest
-from workspace_controller.manifests import ownership, scheduling, security
+from workspace_controller.manifests import ownership, scheduling, security, volumes
 from workspace_controller.manifests.service import url
 from workspace_controller.settings import Settings
 
@@ -18,6 +18,7 @@ def benchmark_pod(
     """`image` is the serving container's. No GPU is asked for: it only sends requests."""
     metadata = ownership.child_metadata(workspace, name, {labels.BENCHMARK_OF_ANNOTATION: revision})
     metadata["labels"] = {labels.BENCHMARK_LABEL: workspace.metadata.name}
+    keys = volumes.api_keys(workspace)
     pod: Manifest = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": _DEADLINE_SECONDS,
@@ -32,8 +33,10 @@ def benchmark_pod(
                 "args": [f"--url={url(workspace)}"],
                 "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
                 "securityContext": security.errand(),
+                **({"volumeMounts": list(keys.mounts)} if keys.mounts else {}),
             }
         ],
+        **({"volumes": list(keys.volumes)} if keys.volumes else {}),
     }
     affinity = scheduling.node_affinity(settings.nodes.reach(workspace))
     if affinity is not None:

@@ -19,6 +19,7 @@ from presets.model import Model
 from workspace_controller.manifests import adapters, probes, security
 from workspace_controller.manifests.service import RAY_PORT, headless_name
 from workspace_controller.manifests.volumes import Volumes
+from workspace_controller.nodes.provisioner import NodeShape
 from workspace_controller.workspace.sizing import Served, Sizing
 
 _POD_INDEX_FIELD = "metadata.labels['apps.kubernetes.io/pod-index']"
@@ -61,6 +62,10 @@ class Images:
     def serving(self, engine: str) -> str:
         return f"{self.registry}/kaito-serving-{engine}:{self.tag}"
 
+    @property
+    def tuning(self) -> str:
+        return f"{self.registry}/kaito-tuning:{self.tag}"
+
     def tools(self, profile: EngineProfile) -> str:
         """What downloads for the engine: its own image, or where we make none the smallest."""
         ours = profile.released and not profile.image
@@ -91,7 +96,7 @@ def serving(
             {"name": port.name, "containerPort": port.number, "protocol": "TCP"}
             for port in engine.ports
         ],
-        "resources": _resources(sizing, fit),
+        "resources": resources(sizing.need.shape, fit),
         "securityContext": security.serving(known_image=not own),
         "volumeMounts": list(mounts.mounts),
         **(_distributed_probes(workspace, model) if distributed else _probes(engine, model)),
@@ -110,13 +115,13 @@ def pull_secrets(workspace: Workspace) -> tuple[str, ...]:
     return tuple(preset.preset_options.image_pull_secrets) if preset else ()
 
 
-def shared_memory_mib(sizing: Sizing, fit: Fit) -> int:
+def shared_memory_mib(shape: NodeShape, fit: Fit) -> int:
     """How large /dev/shm may grow; 0 where the engine is one process without GPUs."""
     if fit.engine == "llamacpp":
         return 0
-    wanted = float(_SHM_BASE_GIB + _SHM_GIB_PER_GPU * sizing.need.shape.gpu.count)
-    if node := sizing.need.shape.memory_gib:
-        wanted = min(wanted, _SHM_SHARE * node)
+    wanted = float(_SHM_BASE_GIB + _SHM_GIB_PER_GPU * shape.gpu.count)
+    if shape.memory_gib:
+        wanted = min(wanted, _SHM_SHARE * shape.memory_gib)
     return int(wanted * 1024)
 
 
@@ -164,12 +169,11 @@ def _environment(
     return entries
 
 
-def _resources(sizing: Sizing, fit: Fit) -> dict[str, Any]:
+def resources(shape: NodeShape, fit: Fit) -> dict[str, Any]:
     """All GPUs of the node, and of its RAM and cores what the estimate took.
 
     No limit on those two: the node is the Workspace's alone, and a limit would only throttle.
     """
-    shape = sizing.need.shape
     requests = {}
     if fit.cpu:
         requests["cpu"] = f"{int(fit.cpu * 1000)}m"

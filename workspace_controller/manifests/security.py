@@ -7,6 +7,9 @@ from kube.meta import Manifest
 _USER = 65532
 """Of our images."""
 
+WRITES: Manifest = {"fsGroup": _USER, "fsGroupChangePolicy": "OnRootMismatch"}
+"""Beside a pod's security context, where a container of ours writes to volumes of the user's."""
+
 
 def pod() -> Manifest:
     """Fields of the pod's spec. No token for the API server, which engines never ask; and no

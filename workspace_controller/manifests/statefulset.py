@@ -130,10 +130,12 @@ def _volumes(
         served.source,
         image=images.tools(engine),
         endpoint=settings.weights.endpoint,
+        insecure_registries=settings.insecure_registries,
     )
-    found += volumes.shared_memory(containers.shared_memory_mib(sizing, served.fit))
+    found += volumes.shared_memory(containers.shared_memory_mib(sizing.need.shape, served.fit))
     if inference is not None:
         found += volumes.config(inference.config if engine.reads_config else "")
+    found += volumes.api_keys(workspace)
     return found + adapters.volumes(
         workspace,
         served.model,
@@ -142,6 +144,7 @@ def _volumes(
             image=images.tools(engine),
             token_secret=served.source.token_secret,
             endpoint=settings.weights.endpoint,
+            insecure_registries=settings.insecure_registries,
         ),
     )
 

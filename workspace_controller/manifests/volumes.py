@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apis import container
+from apis.kaito.v1beta1 import labels
+from apis.kaito.v1beta1.workspace import Workspace
 from kube.meta import Manifest
 
 
@@ -39,6 +41,16 @@ def config(config_map: str) -> Volumes:
         return Volumes()
     source = {"configMap": {"name": config_map}}
     return mounted("config-volume", source, container.CONFIG_DIR, read_only=True)
+
+
+def api_keys(workspace: Workspace) -> Volumes:
+    """The keys that open the server; nothing where nobody needs one. Without the Secret the pod
+    waits for it: a server that was meant to be closed must not open meanwhile."""
+    secret = workspace.metadata.annotations.get(labels.API_KEY_SECRET_ANNOTATION, "")
+    if not secret:
+        return Volumes()
+    source = {"secret": {"secretName": secret}}
+    return mounted("api-keys", source, container.API_KEYS_DIR, read_only=True)
 
 
 def mounted(

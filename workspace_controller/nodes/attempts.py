@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -106,6 +106,21 @@ def to_store(annotations: Mapping[str, str], attempts: Mapping[int, Attempt]) ->
     if ATTEMPTS_ANNOTATION in annotations and unseen[0] == unseen[1]:
         return {}
     return {ATTEMPTS_ANNOTATION: write(attempts)}
+
+
+def given_back(
+    workspace_uid: str, annotations: Mapping[str, str], there: Collection[str]
+) -> dict[str, str]:
+    """The annotation once the claims are given back, where there is something to write: the next
+    attempts, and none of them a loss. `there` are the claims that exist, going or not."""
+    memory = read(annotations)
+    after = {
+        ordinal: Attempt(number=attempt.number + 1)
+        if attempt.made or claim_name(workspace_uid, ordinal, attempt.number) in there
+        else attempt
+        for ordinal, attempt in memory.items()
+    }
+    return {} if after == memory else {ATTEMPTS_ANNOTATION: write(after)}
 
 
 def write(attempts: Mapping[int, Attempt]) -> str:

@@ -62,6 +62,10 @@ class BringYourOwn:
         """None: the cluster need not know NodeClaims, nor we be allowed to ask for them."""
         return ()
 
+    def release(self, workspace: Workspace, seen: Observed) -> Plan:
+        """Nothing: the nodes are the user's own."""
+        return Plan()
+
     def plan(self, workspace: Workspace, seen: Observed, need: Need) -> Plan:
         alike = [
             node

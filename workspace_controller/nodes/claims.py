@@ -61,6 +61,18 @@ class ClaimProvisioner:
     def holdings(self, workspace: Workspace) -> tuple[Holding, ...]:
         return (Holding(NODE_CLAIMS, selector(owner_labels(workspace))),)
 
+    def release(self, workspace: Workspace, seen: Observed) -> Plan:
+        """The next claims have other names, so they need not wait for the end of these."""
+        live = (claim for claim in seen.claims if not claim.deleting)
+        return Plan(
+            annotations=attempts.given_back(
+                workspace.metadata.uid,
+                workspace.metadata.annotations,
+                {each.metadata.name for each in seen.claims},
+            ),
+            delete=tuple(Deletion.of(NODE_CLAIMS, claim) for claim in live),
+        )
+
     def plan(self, workspace: Workspace, seen: Observed, need: Need) -> Plan:
         """Claims until there are enough, and the conditions of claims and nodes."""
         there = unmanaged.each_once(

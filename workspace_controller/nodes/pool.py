@@ -39,7 +39,7 @@ from workspace_controller.nodes.provisioner import (
     selector,
     user_labels,
 )
-from workspace_controller.plan import Plan
+from workspace_controller.plan import Deletion, Plan
 from workspace_controller.workspace.observed import Observed
 
 
@@ -97,6 +97,15 @@ class PoolProvisioner:
             Holding(NODE_CLAIMS, selector(owner_labels(workspace))),
         )
 
+    def release(self, workspace: Workspace, seen: Observed) -> Plan:
+        """The pool with its claims, and those that stand alone."""
+        found = seen.pool
+        pool: tuple[Deletion, ...] = ()
+        if found is not None and _is_ours(workspace, found) and not _is_going(found):
+            pool = (Deletion.of(POOLS, found),)
+        alone = (each for each in seen.claims if not each.deleting and not _pools_of(each))
+        return Plan(delete=(*pool, *(Deletion.of(NODE_CLAIMS, each) for each in alone)))
+
     def plan(self, workspace: Workspace, seen: Observed, need: Need) -> Plan:
         """The pool as it should be, and the conditions of its claims and nodes."""
         pool = seen.pool
@@ -130,7 +139,7 @@ class PoolProvisioner:
 def _refuse_anothers(workspace: Workspace, pool: Unstructured | None) -> None:
     """`a-b` in `c` and `b` in `a-c` ask for the same name; two Workspaces on one pool would take
     each other's nodes."""
-    if pool is None or pool_labels(workspace).items() <= pool.metadata.labels.items():
+    if pool is None or _is_ours(workspace, pool):
         return
     raise UserError(
         c.RESOURCE_READY,
@@ -138,6 +147,10 @@ def _refuse_anothers(workspace: Workspace, pool: Unstructured | None) -> None:
         f"NodePool {pool.metadata.name} exists and is not this Workspace's; rename the Workspace, "
         "or delete that NodePool",
     )
+
+
+def _is_ours(workspace: Workspace, pool: Unstructured) -> bool:
+    return pool_labels(workspace).items() <= pool.metadata.labels.items()
 
 
 def _stock(workspace: Workspace, seen: Observed, shape: NodeShape) -> _Stock:

@@ -80,6 +80,11 @@ class NodeProvisioner(Protocol):
         """What to say while `shape` is None."""
         ...
 
+    def release(self, workspace: Workspace, seen: Observed) -> Plan:
+        """Gives back what was made for the Workspace, which stays: the deletions, and whatever
+        lets it ask for nodes anew later. Nothing once all of it is going."""
+        ...
+
     def reach(self, workspace: Workspace) -> Reach:
         """By what pods find these nodes, and no others. It depends on the Workspace alone: what
         it said would otherwise change the pods whenever a node comes or goes."""

@@ -159,6 +159,7 @@ def _sent(workspace: Workspace, turn: Turn, seen: Observed, settings: Settings) 
         image=images.serving("vllm"),
         token_secret=preset.preset_options.model_access_secret if preset else "",
         endpoint=settings.weights.endpoint,
+        insecure_registries=settings.insecure_registries,
     )
     made = loader.loader(workspace, errand, bringer, settings)
     if errand.attempt == 1:

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from apis.kaito.v1beta1.labels import WORKSPACE_LABEL
 from apis.kaito.v1beta1.workspace import Workspace
 from kube import wire
 from kube.client import Client
 from kube.errors import NotFoundError
-from kube.objects import PODS, STATEFUL_SETS, Pod
+from kube.meta import Resource
+from kube.objects import JOBS, PODS, STATEFUL_SETS, Pod
 from workspace_controller.nodes.provisioner import Holding, NodeProvisioner
 
 _USUAL_GRACE_SECONDS = 30.0
@@ -54,11 +56,12 @@ async def end(
 async def _pods(client: Client, workspace: Workspace) -> list[Pod]:
     """Those that may still be at work on a node, after their end has been asked for.
 
-    The StatefulSet goes first, or it would make them again; then its pods are deleted by us too,
-    and not by the garbage collector alone, which may be slow or gone.
+    The StatefulSet or Job goes first, or it would make them again; then its pods are deleted by us
+    too, and not by the garbage collector alone, which may be slow or gone.
     """
     meta = workspace.metadata
-    await _delete_stateful_set(client, workspace)
+    for kind in (JOBS, STATEFUL_SETS):
+        await _delete_workload(client, workspace, kind)
     labelled = f"{WORKSPACE_LABEL}={meta.name}"
     listing = await client.list(PODS, namespace=meta.namespace, labels=labelled)
     pods = [pod for pod in listing.items if _is_at_work(pod)]
@@ -69,16 +72,16 @@ async def _pods(client: Client, workspace: Workspace) -> list[Pod]:
     return pods
 
 
-async def _delete_stateful_set(client: Client, workspace: Workspace) -> None:
+async def _delete_workload(client: Client, workspace: Workspace, kind: Resource[Any]) -> None:
     """The one of our name, where it is ours."""
     meta = workspace.metadata
-    found = await client.get(STATEFUL_SETS, meta.name, meta.namespace)
+    found = await client.get(kind, meta.name, meta.namespace)
     if found is None or found.metadata.deletion_timestamp is not None:
         return
     if any(owner.uid == meta.uid for owner in found.metadata.owner_references):
         uid = found.metadata.uid
         await client.delete(
-            STATEFUL_SETS, meta.name, namespace=meta.namespace, uid=uid, propagation="Background"
+            kind, meta.name, namespace=meta.namespace, uid=uid, propagation="Background"
         )
 
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from apis.kaito.v1beta1 import conditions as c
-from apis.kaito.v1beta1.workspace import Workspace
+from apis.kaito.v1beta1.workspace import PresetSpec, Workspace
 from presets import reference
 from presets.catalog import Catalog, UnknownModelError
 from presets.model import Model
@@ -25,8 +25,10 @@ RESOLVED_ANNOTATION = "kaito.sh/resolved-model"
 REASON_PENDING = "ModelDescriptionPending"
 REASON_REFUSED = "InvalidPreset"
 
-NAME_PATH = "inference.preset.name"
-SECRET_PATH = "inference.preset.presetOptions.modelAccessSecret"  # noqa: S105  # a field
+_NAME = "preset.name"
+_SECRET = "preset.presetOptions.modelAccessSecret"  # noqa: S105  # a field
+NAME_PATH = f"inference.{_NAME}"
+SECRET_PATH = f"inference.{_SECRET}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,16 @@ class Question:
     secret: str = ""
     commit_alone: bool = False
     """Of a model that the catalogue describes, only where its main branch is."""
+    section: str = "inference"
+    """Where the preset stands in the Workspace."""
+
+    @property
+    def name_path(self) -> str:
+        return f"{self.section}.{_NAME}"
+
+    @property
+    def secret_path(self) -> str:
+        return f"{self.section}.{_SECRET}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +80,21 @@ class Refused:
 Answer: TypeAlias = Model | Commit | Pending | Refused
 
 
+def preset(workspace: Workspace) -> PresetSpec | None:
+    """The model to serve, or to tune; None where the pods are the user's own."""
+    work = workspace.inference or workspace.tuning
+    return work.preset if work is not None else None
+
+
+def section(workspace: Workspace) -> str:
+    """Where the preset stands."""
+    return "inference" if workspace.tuning is None else "tuning"
+
+
 def preset_name(workspace: Workspace) -> str:
     """As the user wrote it; empty where the pods are the user's own."""
-    preset = workspace.inference.preset if workspace.inference else None
-    return preset.name if preset else ""
+    found = preset(workspace)
+    return found.name if found else ""
 
 
 def question(workspace: Workspace, catalog: Catalog) -> Question | None:
@@ -79,13 +102,18 @@ def question(workspace: Workspace, catalog: Catalog) -> Question | None:
     name = preset_name(workspace)
     if not name or known(workspace, catalog) is not None or reference.parse(name) is None:
         return None
-    return Question(name.strip(), workspace.metadata.namespace, access_secret(workspace))
+    return Question(
+        name.strip(),
+        workspace.metadata.namespace,
+        access_secret(workspace),
+        section=section(workspace),
+    )
 
 
 def access_secret(workspace: Workspace) -> str:
     """The Secret whose token opens the preset; empty where none is named."""
-    preset = workspace.inference.preset if workspace.inference else None
-    return preset.preset_options.model_access_secret if preset else ""
+    found = preset(workspace)
+    return found.preset_options.model_access_secret if found else ""
 
 
 def model(workspace: Workspace, answer: Answer | None, catalog: Catalog) -> Model | None:
@@ -104,7 +132,7 @@ def model(workspace: Workspace, answer: Answer | None, catalog: Catalog) -> Mode
         try:
             return catalog.get(preset_name(workspace))
         except UnknownModelError as error:
-            message = f"{NAME_PATH}: {error}"
+            message = f"{section(workspace)}.{_NAME}: {error}"
             raise UserError(c.RESOURCE_READY, REASON_REFUSED, message) from error
     return answer if isinstance(answer, Model) else None
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from apis.kaito.v1beta1.workspace import Workspace
 from workspace_controller.plan import Plan
 from workspace_controller.settings import Settings
-from workspace_controller.workspace import sizing
+from workspace_controller.workspace import sizing, tuningsize
 from workspace_controller.workspace.observed import Observed
 
 
 def nodes(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
     """Says `targetNodeCount`, and what the provisioner plans to reach it."""
-    sized = sizing.size(workspace, seen, settings)
+    size = sizing.size if workspace.tuning is None else tuningsize.size
+    sized = size(workspace, seen, settings)
     if sized is None:
         return settings.nodes.waiting(workspace, seen)
     target = Plan(target_node_count=sized.need.nodes)

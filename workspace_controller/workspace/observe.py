@@ -9,6 +9,7 @@ from datetime import datetime
 
 from apis.kaito.v1beta1.workspace import Workspace
 from apis.karpenter.v1.nodeclaim import NodeClaim
+from apis.reports import Reports
 from kube.meta import Key
 from kube.objects import ConfigMap, ControllerRevision, Namespace, Node, Pod, Unstructured
 from kube.store import Store
@@ -37,6 +38,10 @@ def nobody_asked(_: Workspace) -> None:
     return None
 
 
+def nothing_read(_: Iterable[Pod]) -> Mapping[str, Reports]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Caches:
     """The stores of the informers. Claims, nodes, pods and revisions have the index
@@ -56,12 +61,14 @@ class Caches:
     revisions: Store[ControllerRevision] = field(
         default_factory=lambda: Store({BY_OWNER: owner.index(owner.of_revision)})
     )
+    jobs: Store[Unstructured] = field(default_factory=Store)
     namespaces: Store[Namespace] = field(default_factory=Store)
     benchmarks: Store[Pod] = field(default_factory=Store)
     loaders: Store[Pod] = field(default_factory=Store)
     departed: Departed = field(default_factory=Departed)
     experience: Experience = field(default_factory=Experience)
     unreadable_claims: Callable[[], Mapping[Key, str]] = dict
+    reports: Callable[[Iterable[Pod]], Mapping[str, Reports]] = nothing_read
     models: Callable[[Workspace], Answer | None] = nobody_asked
     commits: Callable[[Workspace], Answer | None] = nobody_asked
     pools: Store[Unstructured] | None = None
@@ -73,8 +80,13 @@ def claim_node(claim: NodeClaim) -> tuple[str, ...]:
 
 
 def named_config(workspace: Workspace) -> tuple[str, ...]:
-    name = workspace.inference.config if workspace.inference else ""
+    name = _config_name(workspace)
     return (str(Key(workspace.metadata.namespace, name)),) if name else ()
+
+
+def _config_name(workspace: Workspace) -> str:
+    work = workspace.inference or workspace.tuning
+    return work.config if work is not None else ""
 
 
 def observe(workspace: Workspace, caches: Caches, now: datetime, *, byo: bool) -> Observed:
@@ -86,11 +98,13 @@ def observe(workspace: Workspace, caches: Caches, now: datetime, *, byo: bool) -
     nodes = _nodes(workspace, claims, caches, byo=byo)
     names = (meta.name, headless_name(workspace))
     services = {name: caches.services.get(name, meta.namespace) for name in names}
-    config = workspace.inference.config if workspace.inference else ""
+    config = _config_name(workspace)
     namespace = caches.namespaces.get(meta.namespace)
     stateful_set = caches.stateful_sets.get(meta.name, meta.namespace)
+    job = caches.jobs.get(meta.name, meta.namespace)
+    pods = tuple(caches.pods.by_index(BY_OWNER, str(meta.key)))
     # Not before a node is on its way; nor of what runs, which keeps the weights that it has.
-    unpinned = stateful_set is None and bool(claims or nodes)
+    unpinned = stateful_set is None and job is None and bool(claims or nodes)
     return Observed(
         now=now,
         claims=claims,
@@ -102,8 +116,10 @@ def observe(workspace: Workspace, caches: Caches, now: datetime, *, byo: bool) -
         pool=caches.pools.get(pool_name(workspace)) if caches.pools is not None else None,
         node_classes=caches.node_classes(),
         stateful_set=stateful_set,
+        job=job,
         services={name: found for name, found in services.items() if found is not None},
-        pods=tuple(caches.pods.by_index(BY_OWNER, str(meta.key))),
+        pods=pods,
+        reports=caches.reports(pods),
         revisions=tuple(caches.revisions.by_index(BY_OWNER, str(meta.key))),
         config=caches.config_maps.get(config, meta.namespace) if config else None,
         model=caches.models(workspace),

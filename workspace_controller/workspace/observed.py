@@ -53,6 +53,11 @@ class Observed:
     reports: Mapping[str, Reports] = field(default_factory=dict)
     """By a pod's uid what its containers have said of themselves, in their logs."""
 
+    @property
+    def workload(self) -> Unstructured | None:
+        """What serves, or tunes."""
+        return self.stateful_set or self.job
+
     def child(self, kind: str, name: str) -> Unstructured | None:
         """What is there of a child that users edit."""
         return self.services.get(name) if kind == "Service" else self.stateful_set

@@ -49,14 +49,20 @@ def question(workspace: Workspace, catalog: Catalog) -> Question | None:
     if _said(workspace, model):
         return None
     secret = models.access_secret(workspace)
-    return Question(model.hf_id, workspace.metadata.namespace, secret, commit_alone=True)
+    return Question(
+        model.hf_id,
+        workspace.metadata.namespace,
+        secret,
+        commit_alone=True,
+        section=models.section(workspace),
+    )
 
 
 def as_pinned(workspace: Workspace, model: Model, seen: Observed) -> Model:
     """The model at the commit that was settled for the Workspace; else the catalogue's."""
     found = _said(workspace, model)
     if not found and not model.revision:
-        found = _running(seen.stateful_set, model) or _answered(seen)
+        found = _running(seen.workload, model) or _answered(seen)
     if not _COMMIT.fullmatch(found):
         return model
     return msgspec.structs.replace(model, revision=found)
@@ -67,14 +73,14 @@ def pinning(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
     model = models.known(workspace, settings.catalog)
     if model is None or question(workspace, settings.catalog) is None:
         return Plan()
-    if found := _running(seen.stateful_set, model) or _answered(seen):
+    if found := _running(seen.workload, model) or _answered(seen):
         return _settled(model, found)
     if isinstance(seen.pin, Refused):
         return _given_up(model, seen.pin.message)
     if not isinstance(seen.pin, Pending):
         return Plan()
     left = PATIENCE_SECONDS - _waited(workspace, seen)
-    return _waiting(seen.pin, left) if left > 0 else _given_up(model, seen.pin.message)
+    return _waiting(workspace, seen.pin, left) if left > 0 else _given_up(model, seen.pin.message)
 
 
 def _settled(model: Model, revision: str) -> Plan:
@@ -92,9 +98,9 @@ def _given_up(model: Model, why: str) -> Plan:
     return _settled(model, MAIN) + Plan(events=(told,))
 
 
-def _waiting(pending: Pending, left: float) -> Plan:
+def _waiting(workspace: Workspace, pending: Pending, left: float) -> Plan:
     told = Condition(
-        type=c.INFERENCE_READY,
+        type=c.INFERENCE_READY if workspace.tuning is None else c.JOB_STARTED,
         status="False",
         reason=REASON_PENDING,
         message=f"{pending.message}; without an answer the pods start unpinned,"

@@ -22,13 +22,12 @@ from workspace_controller.workspace.nodes import nodes
 from workspace_controller.workspace.observed import Observed
 from workspace_controller.workspace.pins import pinning
 from workspace_controller.workspace.revision import revision
-from workspace_controller.workspace.tuning import tuning
+from workspace_controller.workspace.tuning import idle, training, tuning
 
 Step: TypeAlias = Callable[[Workspace, Observed, Settings], Plan]
 
-STEPS: tuple[Step, ...] = (
+SERVING: tuple[Step, ...] = (
     revision,
-    tuning,
     availability,
     description,
     nodes,
@@ -39,15 +38,33 @@ STEPS: tuple[Step, ...] = (
     benchmark,
 )
 
+TUNING: tuple[Step, ...] = (
+    revision,
+    training,
+    description,
+    nodes,
+    pinning,
+    history,
+    tuning,
+)
+
 
 def make_plan(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
     """The sum of the steps, up to the first that waits or that only the user can help."""
     plan = Plan()
-    for step in STEPS:
+    for step in SERVING if workspace.tuning is None else TUNING:
         try:
             plan += step(workspace, seen, settings)
         except UserError as error:
-            return plan + Plan.refused(error)
+            return plan + _refused(workspace, seen, settings, error)
         if plan.waits_for:
             break
     return plan
+
+
+def _refused(workspace: Workspace, seen: Observed, settings: Settings, error: UserError) -> Plan:
+    """What serves goes on serving; nodes on which nothing trains are not kept for long."""
+    refused = Plan.refused(error)
+    if workspace.tuning is None:
+        return refused
+    return refused + idle(workspace, seen, settings, error)

@@ -14,10 +14,11 @@ from datetime import datetime
 from apis.kaito.v1beta1 import conditions as c
 from apis.kaito.v1beta1.status import Progress
 from apis.kaito.v1beta1.workspace import Workspace
+from apis.reports import Reports, Stage
 from kube.meta import Condition, find_condition
 from kube.objects import ContainerStatus, Pod
 from workspace_controller.plan import Plan
-from workspace_controller.workspace import stages
+from workspace_controller.workspace import podreports, stages, tuningprogress
 from workspace_controller.workspace.observed import Observed
 
 _RESOURCES = (c.NODE_CLAIM_READY, c.NODES_READY, c.MODEL_MIRROR_READY, c.RESOURCE_READY)
@@ -62,22 +63,25 @@ def _since(workspace: Workspace, stage: str, now: datetime) -> str:
 def _finding(workspace: Workspace, plan: Plan, seen: Observed) -> _Finding:
     if plan.blocked is not None:
         return _Finding(
-            stages.FAILED if workspace.tuning is not None else stages.VALIDATING,
+            stages.VALIDATING,
             plan.blocked.reason,
             plan.blocked.message,
             f"correct it: kubectl edit workspace {workspace.metadata.name}",
         )
     told = workspace.status.conditions
+    if workspace.tuning is not None and (place := tuningprogress.place(workspace, seen)):
+        return _Finding(*place)
     failing = _first_failing(told, _RESOURCES)
     if failing is not None:
         stage = stages.BY_REASON.get(failing.reason, stages.NODE)
         return _Finding(stage, failing.reason, failing.message)
     if workspace.tuning is not None:
-        return _tuned(told)
+        started = find_condition(told, c.JOB_STARTED)
+        return _Finding(stages.IMAGE, message=started.message if started else "")
     ready = find_condition(told, c.INFERENCE_READY)
     if ready is not None and ready.status == "True":
         return _Finding(stages.READY, message=f"serving at {workspace.status.endpoint}")
-    return _starting(ready, seen.pods)
+    return _starting(ready, seen)
 
 
 def _first_failing(told: Sequence[Condition], kinds: Iterable[str]) -> Condition | None:
@@ -88,18 +92,9 @@ def _first_failing(told: Sequence[Condition], kinds: Iterable[str]) -> Condition
     return None
 
 
-def _tuned(told: Sequence[Condition]) -> _Finding:
-    succeeded = find_condition(told, c.WORKSPACE_SUCCEEDED)
-    if succeeded is not None and succeeded.status == "True":
-        return _Finding(stages.READY, message=succeeded.message)
-    started = find_condition(told, c.JOB_STARTED)
-    if succeeded is not None and succeeded.reason == c.REASON_FAILED:
-        return _Finding(stages.FAILED, succeeded.reason, succeeded.message)
-    return _Finding(stages.TUNING, message=started.message if started else "")
-
-
-def _starting(ready: Condition | None, pods: Sequence[Pod]) -> _Finding:
+def _starting(ready: Condition | None, seen: Observed) -> _Finding:
     """Nodes are there; the pods are on their way."""
+    pods = seen.pods
     said = ready.message if ready is not None else ""
     reason = ready.reason if ready is not None else ""
     if (stage := stages.BY_REASON.get(reason)) is not None:
@@ -110,7 +105,7 @@ def _starting(ready: Condition | None, pods: Sequence[Pod]) -> _Finding:
     late = next((pod for pod in ordered if not _is_ready(pod)), None)
     if late is None:
         return _Finding(stages.ENGINE, message=said or "waiting for the pods to be made")
-    return _of_pod(late)
+    return _of_pod(late, seen.reports.get(late.metadata.uid, Reports()).stage)
 
 
 def _is_fetching(pod: Pod) -> bool:
@@ -126,25 +121,27 @@ def _is_ready(pod: Pod) -> bool:
     return condition is not None and condition.status == "True"
 
 
-def _of_pod(pod: Pod) -> _Finding:
+def _of_pod(pod: Pod, said: Stage | None) -> _Finding:
     name = pod.metadata.name
+    doing = podreports.words(said)
     if not pod.spec.node_name:
         return _Finding(stages.NODE, message=f"pod {name} has no node yet")
     for container in pod.status.init_container_statuses:
         if container.state.running is not None:
-            message = f"pod {name}: container {container.name} fetches what the engine needs"
+            what = doing or "fetches what the engine needs"
+            message = f"pod {name}: container {container.name} {what}"
             return _Finding(stages.WEIGHTS, message=message)
         if container.ready:
             continue
         if (ended := container.state.terminated) is not None:
-            said = f": {ended.message.strip()}" if ended.message else ""
-            message = f"pod {name}: container {container.name} ended ({ended.exit_code}){said}"
+            why = f": {ended.message.strip()}" if ended.message else ""
+            message = f"pod {name}: container {container.name} ended ({ended.exit_code}){why}"
             return _Finding(stages.WEIGHTS, message=message)
         return _image(name, container)
     for container in pod.status.container_statuses:
         if container.state.running is None and container.state.terminated is None:
             return _image(name, container)
-    return _Finding(stages.ENGINE, message=f"pod {name}: the engine loads the model")
+    return _Finding(stages.ENGINE, message=f"pod {name}: the engine {doing or 'loads the model'}")
 
 
 def _image(pod: str, container: ContainerStatus) -> _Finding:

@@ -101,7 +101,11 @@ class WorkspaceReconciler:
         try:
             for gone in plan.delete:
                 await self._client.delete(
-                    gone.resource, gone.name, namespace=gone.namespace, uid=gone.uid
+                    gone.resource,
+                    gone.name,
+                    namespace=gone.namespace,
+                    uid=gone.uid,
+                    propagation=gone.propagation,
                 )
             for manifest in plan.create:
                 await self._create(manifest, workspace)

@@ -65,15 +65,15 @@ def size(workspace: Workspace, seen: Observed, settings: Settings) -> Sizing | N
 
 def refuse_invalid(workspace: Workspace, seen: Observed, settings: Settings) -> None:
     """What admission would have said: the webhook may have been away, or the facts have changed."""
-    facts = _facts(workspace, seen, settings)
-    _refuse("InvalidWorkspace", metadata_rules.one_workload(workspace, facts))
-    _refuse("InvalidWorkspace", inference_rules.one_source(workspace, facts))
-    _refuse("InvalidInstanceType", resource_rules.instance_type(workspace, facts))
-    _refuse("InvalidPreset", inference_rules.preset(workspace, facts))
-    _refuse("RuntimeNotSupported", inference_rules.runtime(workspace, facts))
-    _refuse("RuntimeNotSupported", remarks.runtime(workspace, facts))
-    _refuse("InvalidWeights", weights_rules.source(workspace, facts))
-    _refuse("InvalidConfig", inference_rules.config(workspace, facts))
+    facts = facts_of(workspace, seen, settings)
+    refuse("InvalidWorkspace", metadata_rules.one_workload(workspace, facts))
+    refuse("InvalidWorkspace", inference_rules.one_source(workspace, facts))
+    refuse("InvalidInstanceType", resource_rules.instance_type(workspace, facts))
+    refuse("InvalidPreset", inference_rules.preset(workspace, facts))
+    refuse("RuntimeNotSupported", inference_rules.runtime(workspace, facts))
+    refuse("RuntimeNotSupported", remarks.runtime(workspace, facts))
+    refuse("InvalidWeights", weights_rules.source(workspace, facts))
+    refuse("InvalidConfig", inference_rules.config(workspace, facts))
 
 
 def _of_preset(
@@ -96,7 +96,7 @@ def _of_preset(
     return Sizing(Need(shape, fit.nodes, disk), Served(model, fit, source, wanted.options))
 
 
-def _facts(workspace: Workspace, seen: Observed, settings: Settings) -> Facts:
+def facts_of(workspace: Workspace, seen: Observed, settings: Settings) -> Facts:
     """With the ConfigMap that was looked up, and a model that the catalogue does not have."""
     data = None if seen.config is None else seen.config.data
     facts = dataclasses.replace(settings.facts, config_map=lambda _: data)
@@ -113,6 +113,7 @@ def _facts(workspace: Workspace, seen: Observed, settings: Settings) -> Facts:
     )
 
 
-def _refuse(reason: str, errors: Iterable[FieldError]) -> None:
+def refuse(reason: str, errors: Iterable[FieldError]) -> None:
+    """Raises UserError where there is any."""
     if message := describe(errors):
         raise UserError(c.RESOURCE_READY, reason, message)

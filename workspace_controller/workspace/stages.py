@@ -23,10 +23,24 @@ WEIGHTS: Final = "WaitingForWeights"
 ENGINE: Final = "WaitingForEngine"
 TUNING: Final = "Tuning"
 READY: Final = "Ready"
+SUCCEEDED: Final = "Succeeded"
 FAILED: Final = "Failed"
 DELETING: Final = "Deleting"
 
-STAGES = (VALIDATING, QUOTA, NODE, DRIVER, IMAGE, WEIGHTS, ENGINE, TUNING, READY, FAILED, DELETING)
+STAGES = (
+    VALIDATING,
+    QUOTA,
+    NODE,
+    DRIVER,
+    IMAGE,
+    WEIGHTS,
+    ENGINE,
+    TUNING,
+    READY,
+    SUCCEEDED,
+    FAILED,
+    DELETING,
+)
 
 _CAPACITY = (
     "QuotaExceeded",
@@ -78,11 +92,23 @@ NEXT_STEPS: Mapping[str, str] = {
     "InvalidInstanceType": "delete it and create it anew with an instance type of the catalogue:"
     " it cannot be edited",
     "InvalidPartition": "delete it and create it anew: a partition cannot be edited",
-    "InvalidConfig": "correct the ConfigMap that inference.config names, or name another",
+    "InvalidConfig": "correct the ConfigMap that inference.config, or tuning.config, names, or name"
+    " another",
     "ModelDoesNotFit": "delete it and create it anew with a larger instance type, or ask for less"
-    " in the ConfigMap that inference.config names",
+    " in the ConfigMap that inference.config, or tuning.config, names",
     "NodePoolNameTaken": "delete it and create it anew under another name, or delete that NodePool",
-    "TuningNotSupported": "delete it: this release serves models and does not tune them",
+    "InvalidTuning": "correct it: kubectl edit workspace",
+    c.REASON_TUNING_OUT_OF_MEMORY: "ask for less in the ConfigMap that tuning.config names"
+    " (per_device_train_batch_size, max_length, gradient_checkpointing), or delete it and create it"
+    " anew with a larger instance type, or with method qlora",
+    c.REASON_INVALID_DATA: "correct the data, then name it anew in tuning.input, or delete the Job"
+    " to have it read again: kubectl delete job",
+    c.REASON_MODEL_NOT_TUNABLE: "do what the message says; a preset cannot be edited, so for"
+    " another one delete the Workspace and create it anew",
+    c.REASON_PUSH_REFUSED: "let the Secret of tuning.output.imagePushSecret push to that"
+    " repository, then delete the Job to try again: kubectl delete job",
+    c.REASON_JOB_FAILED: "read why it ended: kubectl logs job; once that is mended, kubectl delete"
+    " job tries again from the last checkpoint",
     "NodeClassDiskTooSmall": "name a node class with a larger disk: annotation"
     " kaito.sh/node-class-name",
     "NodePoolNotReady": "see what the pool lacks: kubectl describe nodepool",

@@ -57,9 +57,11 @@ def deleting_status(workspace: Workspace, message: str, now: datetime) -> Worksp
 
 
 def _without_stale(conditions: Iterable[Condition], plan: Plan) -> tuple[Condition, ...]:
-    """A word on nodes replaces all earlier words on them: nodes may come another way now."""
+    """A word on nodes replaces all earlier words on them: nodes may come another way now, or be
+    given back."""
     told = {condition.type for condition in plan.conditions}
-    if c.NODES_READY not in told:
+    given_back = any(each.reason == c.REASON_NODES_GIVEN_BACK for each in plan.conditions)
+    if c.NODES_READY not in told and not given_back:
         return tuple(conditions)
     return tuple(
         condition
@@ -69,20 +71,25 @@ def _without_stale(conditions: Iterable[Condition], plan: Plan) -> tuple[Conditi
 
 
 def _completed(workspace: Workspace, plan: Plan) -> tuple[Condition, ...]:
-    """What the steps said, InferenceReady where none came that far, and the sum of it all."""
+    """What the steps said, that of the workload where none came that far, and the sum of it all."""
     told = plan.conditions
-    if workspace.tuning is None and find_condition(told, c.INFERENCE_READY) is None:
+    kind, pending = c.INFERENCE_READY, c.REASON_INFERENCE_PENDING
+    if workspace.tuning is not None:
+        kind, pending = c.JOB_STARTED, c.REASON_JOB_PENDING
+    if find_condition(told, kind) is None:
         first = next((each for each in told if each.status != "True"), None)
         reason = first.reason if first else c.REASON_NODE_NOT_READY
         told = (
             *told,
             Condition(
-                type=c.INFERENCE_READY,
+                type=kind,
                 status="False",
-                reason=c.REASON_INFERENCE_PENDING,
+                reason=pending,
                 message=f"waiting for resources: {reason}",
             ),
         )
+    if find_condition(told, c.WORKSPACE_SUCCEEDED) is not None:
+        return told
     return (*told, _succeeded(workspace, plan, told))
 
 
@@ -90,7 +97,9 @@ def _succeeded(workspace: Workspace, plan: Plan, told: tuple[Condition, ...]) ->
     ready = find_condition(told, c.INFERENCE_READY)
     if ready is not None and ready.status == "True":
         return _sum("True", c.REASON_SUCCEEDED, "workspace succeeds")
-    if workspace.tuning is not None and plan.blocked is not None:
+    started = find_condition(told, c.JOB_STARTED)
+    at_work = started is not None and started.status == "True"
+    if workspace.tuning is not None and plan.blocked is not None and not at_work:
         return _sum("False", c.REASON_FAILED, plan.blocked.message)
     first = next((each for each in told if each.status != "True"), ready)
     return _sum("False", c.REASON_PENDING, first.message if first else "")
@@ -121,9 +130,21 @@ def _cut(text: str) -> str:
 def _state(workspace: Workspace, conditions: Iterable[Condition]) -> str:
     """Never Pending again once it has been more."""
     if workspace.tuning is not None:
-        return c.STATE_FAILED
+        return _state_of_tuning(conditions)
     ready = find_condition(conditions, c.INFERENCE_READY)
     if ready is not None and ready.status == "True":
         return c.STATE_READY
     was = workspace.status.state
     return c.STATE_NOT_READY if was in (c.STATE_READY, c.STATE_NOT_READY) else c.STATE_PENDING
+
+
+def _state_of_tuning(conditions: Iterable[Condition]) -> str:
+    """Pending again where an edit begins anew."""
+    told = {each.type: each for each in conditions}
+    succeeded, started = told.get(c.WORKSPACE_SUCCEEDED), told.get(c.JOB_STARTED)
+    if succeeded is not None and succeeded.status == "True":
+        return c.STATE_SUCCEEDED
+    if succeeded is not None and succeeded.reason == c.REASON_FAILED:
+        return c.STATE_FAILED
+    running = started is not None and started.status == "True"
+    return c.STATE_RUNNING if running else c.STATE_PENDING

@@ -22,6 +22,7 @@ from presets.engines import registry
 from presets.fits import Fit
 from presets.model import Model
 from workspace_controller.settings import Settings, WeightsSettings
+from workspace_controller.workspace import models
 from workspace_controller.workspace.observed import Observed
 
 Kind = Literal["hub", "image", "registry", "claim", "node"]
@@ -126,7 +127,7 @@ def disk_gib(workspace: Workspace, model: Model) -> int:
 
 def _wanted(workspace: Workspace, model: Model, seen: Observed, offered: WeightsSettings) -> Source:
     found = asks.asked(workspace.metadata.annotations)
-    preset = workspace.inference.preset if workspace.inference else None
+    preset = models.preset(workspace)
     options = preset.preset_options if preset else PresetOptions()
     match found:
         case OnNode():

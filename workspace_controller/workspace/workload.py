@@ -16,7 +16,7 @@ from workspace_controller.manifests.adapters import ADAPTERS_ANNOTATION
 from workspace_controller.manifests.statefulset import inference_statefulset
 from workspace_controller.nodes.provisioner import user_labels
 from workspace_controller.settings import Settings
-from workspace_controller.workspace import revision, sizing
+from workspace_controller.workspace import revision, sizing, tuningrun, tuningsize
 from workspace_controller.workspace.children import as_edited
 from workspace_controller.workspace.effects import Meaning
 from workspace_controller.workspace.observed import Observed
@@ -57,6 +57,8 @@ def workload(workspace: Workspace, seen: Observed, sized: Sizing, settings: Sett
 def meaning(workspace: Workspace, seen: Observed, settings: Settings) -> Meaning | None:
     """What the Workspace asks of nodes and pods; None while no node is there to tell its shape.
     Raises UserError where it can never work."""
+    if workspace.tuning is not None:
+        return _of_tuning(workspace, seen, settings)
     sized = sizing.size(workspace, seen, settings)
     if sized is None:
         return None
@@ -66,6 +68,19 @@ def meaning(workspace: Workspace, seen: Observed, settings: Settings) -> Meaning
         instance_type=sized.need.shape.instance_type,
         node_labels=user_labels(workspace),
         endpoint=service.kind(workspace),
+    )
+
+
+def _of_tuning(workspace: Workspace, seen: Observed, settings: Settings) -> Meaning | None:
+    """Another run is another pod."""
+    tuned = tuningsize.size(workspace, seen, settings)
+    if tuned is None:
+        return None
+    return Meaning(
+        nodes=tuned.need.nodes,
+        pod_hash=tuningrun.of(workspace, seen).wanted,
+        instance_type=tuned.need.shape.instance_type,
+        node_labels=user_labels(workspace),
     )
 
 

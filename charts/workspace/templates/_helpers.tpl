@@ -98,6 +98,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   (dict "name" "FEATURE_GATES" "value" (include "kaito.featureGates" .))
   (dict "name" "ESTIMATOR" "value" .Values.estimator)
   (dict "name" "BENCHMARK" "value" (toString .Values.benchmark.enabled))
+  (dict "name" "POD_LOGS" "value" (toString .Values.podLogs.enabled))
   (dict "name" "WEBHOOK_SERVICE" "value" (include "kaito.serviceName" .))
   (dict "name" "WEBHOOK_PORT" "value" (toString .Values.webhook.port))
   (dict "name" "METRICS_PORT" "value" (toString .Values.metrics.port))
@@ -124,6 +125,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- with .Values.huggingFaceEndpoint -}}
 {{- $own = append $own (dict "name" "HF_ENDPOINT" "value" .) -}}
+{{- end -}}
+{{- with .Values.insecureRegistries -}}
+{{- $own = append $own (dict "name" "INSECURE_REGISTRIES" "value" .) -}}
 {{- end -}}
 {{- if .Values.huggingFaceOffline -}}
 {{- $own = append $own (dict "name" "HF_HUB_OFFLINE" "value" "true") -}}

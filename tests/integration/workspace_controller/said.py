@@ -50,7 +50,10 @@ def is_whole(workspace: Workspace) -> None:
     ready = workspace.condition("InferenceReady").status == "True"
     deleting = workspace.condition("WorkspaceDeleting").status == "True"
     assert (status.state == "Ready") == ready
-    assert (workspace.condition("WorkspaceSucceeded").status == "True") == ready
+    if workspace.tuning is None:
+        assert (workspace.condition("WorkspaceSucceeded").status == "True") == ready
+    else:
+        _is_one_tale(workspace)
     assert now.stage != "Ready" or ready
     assert now.stage == "Deleting" or not deleting
     assert datetime.fromisoformat(now.since).tzinfo is not None
@@ -61,6 +64,16 @@ def is_whole(workspace: Workspace) -> None:
         assert old or each.observed_generation == workspace.metadata.generation, each
         assert each.last_transition_time is not None
         assert len(each.message) < 2_000
+
+
+def _is_one_tale(workspace: Workspace) -> None:
+    """State, sum and stage of a tuning are one; while it ends the last of them stay."""
+    state, succeeded = workspace.status.state, workspace.condition("WorkspaceSucceeded")
+    assert (state == "Succeeded") == (succeeded.status == "True")
+    assert (state == "Failed") == (succeeded.reason == "workspaceFailed")
+    assert (state == "Running") <= (workspace.condition("JobStarted").status == "True")
+    assert (progress(workspace).stage == "Succeeded") <= (state == "Succeeded")
+    assert (progress(workspace).stage == "Failed") <= (state == "Failed")
 
 
 def lines_of(workspace: Workspace) -> list[str]:

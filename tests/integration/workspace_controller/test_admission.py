@@ -32,6 +32,22 @@ async def test_the_api_server_refuses_it_alone(cluster: Cluster, case: Refusal):
     assert sorted(said) == sorted((_located(each.path), each.message) for each in expected)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"tuning.method": "Full"}, id="W-C27 full"),
+        pytest.param(
+            {"tuning.input": {"huggingFace": f"owner/data@{'a' * 40}"}}, id="W-C29 Hugging Face"
+        ),
+    ],
+)
+async def test_what_kaito_lacks_is_taken(cluster: Cluster, fields: Manifest):
+    manifest = refusals.changed(refusals.TUNED, fields)
+    assert admission.refusals(manifest, refusals.FACTS) == []
+    stored = await cluster.client.create(_here(cluster, manifest))
+    assert stored["tuning"]["method"] == manifest["tuning"]["method"]
+
+
 async def test_what_has_become_invalid_can_be_reported_on_and_go(cluster: Cluster, installed: Path):
     """Upstream's incident: after an upgrade Workspaces could neither be edited nor deleted."""
     async with altered(installed, unruled, lambda: _anything_goes(cluster)):

@@ -25,6 +25,7 @@ from workspace_controller.controllers import workspace_controller
 from workspace_controller.informers import STATEFUL_SETS, Informers
 from workspace_controller.models import ModelSource
 from workspace_controller.nodeclasses import NodeClassInstaller
+from workspace_controller.podlogs import PodLogs
 from workspace_controller.settings import Settings
 from workspace_controller.workspace.fieldowners import FIELD_MANAGER
 
@@ -141,9 +142,13 @@ class Cluster:
                 models = ModelSource(
                     client, settings.catalog, clock, fetch.Hub(hub, sleep=_at_once)
                 )
-            controller = workspace_controller(client, informers, settings, events, clock, models)
+            logs = PodLogs(client, informers.pods.store, clock)
+            controller = workspace_controller(
+                client, informers, settings, events, clock, models, logs
+            )
             tasks = [asyncio.create_task(informer.run()) for informer in informers.all()]
             tasks.append(asyncio.create_task(controller.run()))
+            tasks.append(asyncio.create_task(logs.run()))
             if informers.pooled and informers.pooled.classes and settings.node_classes:
                 classes = NodeClassInstaller(
                     client, informers.pooled.classes, settings.node_classes

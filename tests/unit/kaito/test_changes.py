@@ -12,6 +12,7 @@ from kaito import changes, diff, merging
 from kaito.changes import World
 from kube.meta import Manifest
 from tests.builders import NOW, a_config, a_workspace_manifest, settings
+from tests.tuning_worlds import a_training_config, a_tuning, a_tuning_manifest
 
 SETTINGS = settings()
 LARGE = {"preset": "large-70b", "instance_type": "local-gpu-2"}
@@ -188,3 +189,27 @@ def test_where_the_flags_do_not_fit_the_cluster_it_is_unknown_and_not_refused():
     mode = {"kaito.sh/performance-mode": "throughput"}
     found = compared(old, preset="of-another-catalogue", annotations=mode)
     assert found.effect == "Unknown"
+
+
+@pytest.mark.parametrize(
+    ("urls", "config", "effect"),
+    [
+        pytest.param(["https://data.example/a.jsonl"], "r: 8", "None", id="the same"),
+        pytest.param(["https://data.example/b.jsonl"], "r: 8", "RollPods", id="other data"),
+        pytest.param(["https://data.example/a.jsonl"], "r: 4", "RollPods", id="configuration"),
+    ],
+)
+def test_an_edit_of_a_tuning_tunes_anew(urls: list[str], config: str, effect: str):
+    given = {"tuning": {"config": "training"}}
+    old = a_tuning(**given)
+    manifest = a_tuning_manifest(tuning={**given["tuning"], "input": {"urls": urls}})
+    text = "training_config:\n  LoraConfig:\n    "
+    world = World(
+        now=NOW,
+        configs={"training": a_training_config(f"{text}r: 8\n")},
+        proposed={"training": a_training_config(f"{text}{config}\n")},
+    )
+    manifest = merging.merged(old.to_json(), manifest)
+    found = changes.difference(old, manifest, world, SETTINGS)
+    assert found.effect == effect
+    assert ("another is made that tunes anew" in found.message) == (effect == "RollPods")

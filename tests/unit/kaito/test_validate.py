@@ -217,3 +217,41 @@ def test_runtime_of_a_model_that_has_it_or_not(
     said = lines(capsys)
     assert bool(said) == (runtime == "llamacpp")
     assert all("cannot be served by runtime" in line or "GGUF" in line for line in said)
+
+
+TUNED = """\
+apiVersion: kaito.sh/v1beta1
+kind: Workspace
+metadata: {name: ws}
+resource: {instanceType: Standard_NC24ads_A100_v4, labelSelector: {matchLabels: {apps: a}}}
+tuning:
+  preset: {name: phi-4-mini-instruct}
+  method: lora
+  config: arguments
+  input: {huggingFace: owner/data}
+  output: {image: "registry.example.com/out:1", imagePushSecret: push}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: arguments}
+data:
+  training_config.yaml: "training_config: {LoraConfig: {%s}, ModelConfig: {%s}}"
+"""
+
+
+def test_training_arguments_beside_the_workspace_are_judged(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """W-C28."""
+    assert validate(file, TUNED % ("r: 0", "")) == 1
+    (line,) = lines(capsys)
+    assert "Workspace ws: tuning.config: key training_config.yaml" in line
+    assert line.endswith("training_config.LoraConfig.r 0 must be at least 1")
+
+
+def test_old_names_in_training_arguments_are_warned_of(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert validate(file, TUNED % ("r: 8", "torch_dtype: bfloat16")) == 0
+    (line,) = lines(capsys)
+    assert "warning: tuning.config: training_config.ModelConfig.torch_dtype is called" in line

@@ -345,22 +345,29 @@ def test_wishes_of_the_user_take_the_place_of_tgi_flags(
     assert {name: flags.get(name) for name in expected} == expected
 
 
-def test_transformers_as_kaitos_server_wants_it() -> None:
+def test_transformers_with_kaitos_flags_and_ours() -> None:
     model, fit = planned("phi-4", A100_X2, engine="transformers")
     assert (fit.engine, fit.nodes, fit.tensor_parallel) == ("transformers", 1, 1)
     options = Options(
         weights_dir="/workspace/weights/snapshots/main",
-        engine_options={"load-in-4bit": True, "torch-dtype": "float16", "attn": "sdpa", "x": False},
+        max_model_len=4096,
+        adapters_dir="/mnt/adapter",
+        runtime_adapters=True,
+        config_file="/mnt/config/inference_config.yaml",
+        disable_rate_limit=True,
     )
     assert transformers.argv(model, fit, options) == [
         "--pipeline=text-generation",
         "--served_model_name=phi-4",
         "--pretrained_model_name_or_path=/workspace/weights/snapshots/main",
-        "--torch_dtype=float16",
+        "--torch_dtype=bfloat16",
         "--device_map=auto",
-        "--load_in_4bit",
-        "--attn",
-        "sdpa",
+        "--port=5000",
+        "--max-model-len=4096",
+        "--kaito-adapters-dir=/mnt/adapter",
+        "--kaito-runtime-adapters",
+        "--kaito-config-file=/mnt/config/inference_config.yaml",
+        "--kaito-disable-rate-limit",
     ]
     assert transformers.environment(model, fit, options) == {"HF_HUB_OFFLINE": "1"}
 
@@ -372,11 +379,23 @@ def test_transformers_from_the_hub() -> None:
     assert len(flags["revision"]) == 40
 
 
+def test_transformers_on_a_cpu() -> None:
+    model, fit = planned("gemma-3-270m", NO_GPU, engine="transformers", memory_gib=8, cpus=4)
+    flags = flags_of(transformers.argv(model, fit, PLAIN))
+    assert (flags["torch_dtype"], flags["max-model-len"]) == ("float32", "8192")
+    # Four bytes a weight and a value, and as much of the rest as the image leaves to the cache.
+    assert fit.memory_gib == pytest.approx(3.0, abs=0.2)
+    with pytest.raises(DoesNotFitError, match="phi-4 on transformers needs"):
+        planned("phi-4", NO_GPU, engine="transformers", memory_gib=32, cpus=4)
+
+
 @pytest.mark.parametrize(
     ("preset", "engine", "why"),
     [
         pytest.param("phi-4", "transformers", None, id="on KAITO's list"),
-        pytest.param("phi-4-mini-instruct", "transformers", "not known to run", id="not on it"),
+        pytest.param("phi-4-mini-instruct", "transformers", None, id="not on it"),
+        pytest.param("gpt-oss-20b", "transformers", "mxfp4 weights", id="needs kernels"),
+        pytest.param("mistral-7b", "transformers", "format of mistral", id="Mistral's own files"),
         pytest.param("phi-4", "llamacpp", "has no GGUF file", id="no GGUF"),
         pytest.param("gemma-3-270m", "llamacpp", None, id="GGUF"),
         pytest.param("mistral-7b", "tgi", "format of mistral", id="mistral's format"),
@@ -393,12 +412,18 @@ def test_what_an_engine_cannot_serve(preset: str, engine: str, why: str | None) 
         assert preset.startswith("mistral") or refusal.startswith(preset)
 
 
-def test_an_engine_without_an_image_needs_the_users() -> None:
-    why = registry.unreleased("transformers", "")
+def test_an_engine_without_an_image_needs_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    imageless = dataclasses.replace(tgi.PROFILE, image="", released=False)
+    monkeypatch.setattr(registry, "ENGINES", {**registry.ENGINES, "tgi": imageless})
+    why = registry.unreleased("tgi", "")
     assert why is not None
-    assert why.startswith('runtime "transformers" has no image in this release: name one')
-    assert registry.unreleased("transformers", "registry.example/own:1") is None
-    assert registry.unreleased("vllm", "") is None
+    assert why.startswith('runtime "tgi" has no image in this release: name one')
+    assert registry.unreleased("tgi", "registry.example/own:1") is None
+
+
+@pytest.mark.parametrize("engine", registry.ENGINES)
+def test_every_engine_of_this_release_starts(engine: Engine) -> None:
+    assert registry.unreleased(engine, "") is None
 
 
 @pytest.mark.parametrize("engine", ["tgi", "transformers"])
@@ -409,10 +434,9 @@ def test_one_node_engines_do_not_spread(engine: Engine) -> None:
         planned("llama-3.3-70b-instruct", A100_X2, engine=engine)
 
 
-@pytest.mark.parametrize("engine", ["tgi", "transformers"])
-def test_engines_that_need_a_gpu(engine: Engine) -> None:
-    with pytest.raises(DoesNotFitError, match=f"{engine} runs on GPUs alone"):
-        planned("gemma-3-270m", NO_GPU, engine=engine, memory_gib=12)
+def test_an_engine_that_needs_a_gpu() -> None:
+    with pytest.raises(DoesNotFitError, match="tgi runs on GPUs alone"):
+        planned("gemma-3-270m", NO_GPU, engine="tgi", memory_gib=12)
 
 
 def test_the_users_share_of_the_gpu_is_the_plans() -> None:

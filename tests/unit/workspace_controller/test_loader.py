@@ -21,7 +21,10 @@ from workspace_controller.manifests.loader import Errand
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "workspace"
 BRINGER = Bringer(
-    "registry.example/kaito/kaito-serving-vllm:0.1.0", "hub-token", "https://hub.example"
+    "registry.example/kaito/kaito-serving-vllm:0.1.0",
+    "hub-token",
+    "https://hub.example",
+    insecure_registries="plain.example:5000",
 )
 IMAGE = {
     "name": "legal.v1",

@@ -84,6 +84,7 @@ CASES = [
             "annotations": {
                 "kaito.sh/enablelb": "True",
                 "kaito.sh/performance-mode": "interactivity",
+                "kaito.sh/api-key-secret": "model-keys",
             },
             "inference": {
                 "preset": {"name": "gated-1b", **SECRET},
@@ -272,7 +273,7 @@ def test_a_child_of_an_inferenceset_serves_under_its_name():
 def test_shared_memory_grows_with_the_gpus(gpus, memory_gib, mib):
     shape = NodeShape("any", GPU(gpus, "NVIDIA A10", 24.0 * gpus), memory_gib=memory_gib)
     sizing = Sizing(Need(shape, 1, 100), served=None)
-    assert containers.shared_memory_mib(sizing, ONE_GPU) == mib
+    assert containers.shared_memory_mib(sizing.need.shape, ONE_GPU) == mib
 
 
 @pytest.mark.parametrize("cloud", ["aws", "azure", "gcp", "local"])

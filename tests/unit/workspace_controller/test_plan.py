@@ -18,7 +18,6 @@ from tests.builders import (
     a_pod,
     a_stateful_set,
     a_workspace,
-    a_workspace_manifest,
     a_world,
     settings,
 )
@@ -125,22 +124,14 @@ def test_claims_only_for_gpu_and_cpu_types_alike():
         ),
         pytest.param(
             a_workspace(
-                instance_type="local-gpu-2", annotations={"kaito.sh/runtime": "transformers"}
-            ),
-            "RuntimeNotSupported",
-            "has no image in this release",
-            id="runtime without an image",
-        ),
-        pytest.param(
-            a_workspace(
                 instance_type="local-gpu-2",
-                annotations={"kaito.sh/runtime": "transformers"},
+                annotations={"kaito.sh/runtime": "llamacpp"},
                 inference={
                     "preset": {"name": "large-70b", "presetOptions": {"image": "r.example/own:7"}}
                 },
             ),
             "RuntimeNotSupported",
-            "is not known to run on transformers",
+            "has no GGUF file",
             id="runtime",
         ),
         pytest.param(
@@ -171,22 +162,6 @@ def test_refusals_have_the_words_of_admission():
     plan = make_plan(workspace, a_world(), SETTINGS)
     assert plan.blocked is not None
     assert plan.blocked.message == describe(validate_create(workspace, SETTINGS.facts))
-
-
-def test_tuning_is_refused_before_a_node_is_paid_for():
-    manifest = {
-        **a_workspace_manifest(),
-        "inference": None,
-        "tuning": {
-            "preset": {"name": "small-1b"},
-            "method": "qlora",
-            "input": {"image": "data:1"},
-            "output": {"image": "out:1"},
-        },
-    }
-    plan = make_plan(type(a_workspace()).model_validate(manifest), a_world(), SETTINGS)
-    assert made(plan) == []
-    assert said(plan) == {"JobStarted": ("False", "TuningNotSupported")}
 
 
 def test_a_promised_context_reaches_the_engine():

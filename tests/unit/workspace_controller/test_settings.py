@@ -64,6 +64,7 @@ def test_what_the_chart_says():
         ({"WEIGHTS_CACHE_PATH": "cache"}, "WEIGHTS_CACHE_PATH"),
         ({"WEIGHTS_CACHE_PATH": "/a/../etc"}, "WEIGHTS_CACHE_PATH"),
         ({"IMAGE_VOLUMES": "yes"}, "IMAGE_VOLUMES"),
+        ({"INSECURE_REGISTRIES": "https://a.example"}, "INSECURE_REGISTRIES has 'https://a.exa"),
         ({"ESTIMATOR": "guess"}, "ESTIMATOR is 'guess'; one of: fit, kaito"),
         ({"HEALTH_PROBE_PORT": "70000"}, "HEALTH_PROBE_PORT"),
         ({"LEADER_ELECT": "maybe"}, "LEADER_ELECT"),
@@ -93,6 +94,14 @@ def test_what_is_offered_for_weights():
     )
     types = cloudproviders.instance_types("local")
     assert settings_of(told, cloudproviders.profile("local"), types).weights == told.weights
+
+
+def test_registries_without_tls_reach_the_decisions():
+    told = process({"INSECURE_REGISTRIES": " plain.example:5000, other.example ,"})
+    types = cloudproviders.instance_types("local")
+    found = settings_of(told, cloudproviders.profile("local"), types)
+    assert found.insecure_registries == "plain.example:5000,other.example"
+    assert process({}).insecure_registries == ""
 
 
 def test_gates_of_upstream_are_known_with_its_defaults():
@@ -239,7 +248,7 @@ class TestFacts:
         [
             ("phi-4", "vllm", True),
             ("phi-4", "transformers", True),
-            ("phi-4-mini-instruct", "transformers", False),
+            ("gpt-oss-20b", "transformers", False),
             ("unheard-of", "transformers", True),
             ("phi-4", "llamacpp", False),
         ],
@@ -251,7 +260,7 @@ class TestFacts:
     @pytest.mark.parametrize(
         ("runtime", "image", "starts"),
         [
-            ("transformers", "", False),
+            ("transformers", "", True),
             ("transformers", "registry.example/own:1", True),
             ("vllm", "", True),
             ("tgi", "", True),

@@ -125,10 +125,11 @@ def test_refused_tuning_has_failed():
         "tuning": {"input": {"image": "i"}, "output": {"image": "o"}},
     }
     tuning = type(a_workspace()).model_validate(manifest)
-    refused = Plan.refused(UserError("JobStarted", "TuningNotSupported", "not yet"))
+    refused = Plan.refused(UserError("ResourceReady", "InvalidTuning", "not yet"))
     workspace = after(refused, workspace=tuning)
     assert said(workspace) == {
-        "JobStarted": ("False", "TuningNotSupported"),
+        "ResourceReady": ("False", "InvalidTuning"),
+        "JobStarted": ("False", "WorkspaceTuningJobStatusPending"),
         "WorkspaceSucceeded": ("False", "workspaceFailed"),
     }
     assert workspace.condition("WorkspaceSucceeded").message == "not yet"
