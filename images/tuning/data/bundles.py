@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hub import repository as hub
-from oci import credentials, files
+from oci import credentials, files, unpack
 from oci.errors import TransferError
 from oci.progress import Watch
 from oci.reference import Reference
@@ -42,7 +42,9 @@ def image(
     source = scratch / _DATA
     if not source.is_dir() and not titled:
         raise TransferError(f"{reference} has no directory /data, where an image keeps data")
-    for path in sorted((source if source.is_dir() else scratch).iterdir()):
+    moved = source if source.is_dir() else scratch
+    unpack.confine(moved)
+    for path in sorted(moved.iterdir()):
         if path.name != ".blobs":
             _replace(path, folder / path.name)
     shutil.rmtree(scratch)

@@ -12,7 +12,6 @@ import csv
 import gzip
 import json
 import re
-import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -34,6 +33,10 @@ FORMATS: Mapping[str, str] = {
 Row = tuple[str, Any]
 """Its place, as `line 3` or `row 3`, and its content."""
 
+LONGEST = 64 << 20
+"""Characters of one row of text; what is longer has no ends of lines, and would be read whole."""
+_WHOLE = 16 * LONGEST
+"""Of an object of JSON that has all rows, which nobody can read piece by piece."""
 _BATCH = 1000
 _CHUNK = 1 << 20
 _GAP = re.compile(r"[\s,]*")
@@ -69,9 +72,9 @@ def _open(path: Path) -> IO[str]:
 
 def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
     def read(path: Path) -> Iterator[Row]:
-        csv.field_size_limit(sys.maxsize)
+        csv.field_size_limit(LONGEST)
         with _open(path) as file:
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            reader = csv.DictReader(_bounded(file), delimiter=delimiter, strict=True)
             for number, row in enumerate(reader, start=1):
                 if None in row or None in row.values():
                     raise ValueError(
@@ -85,9 +88,17 @@ def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
 
 def _lines(path: Path) -> Iterator[Row]:
     with _open(path) as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_bounded(file), start=1):
             if line.strip():
                 yield f"line {number}", json.loads(line)
+
+
+def _bounded(file: IO[str]) -> Iterator[str]:
+    """Its lines. ValueError before one of them fills the memory."""
+    while line := file.readline(LONGEST + 1):
+        if len(line) > LONGEST:
+            raise ValueError(f"the next line has more than {LONGEST} characters")
+        yield line
 
 
 def _json(path: Path) -> Iterator[Row]:
@@ -118,7 +129,10 @@ def _list_of(found: Mapping[str, Any]) -> list[Any] | None:
 
 def _inside(path: Path) -> Iterator[Row]:
     with _open(path) as file:
-        found = json.load(file)
+        text = file.read(_WHOLE + 1)
+    if len(text) > _WHOLE:
+        raise ValueError(f"an object of more than {_WHOLE} characters: store it as jsonl")
+    found = json.loads(text)
     inside = _list_of(found) if isinstance(found, Mapping) else None
     if inside is None:
         raise ValueError(f"an object without a list of rows under {' or '.join(_LISTS)}")
@@ -141,6 +155,8 @@ def _array(path: Path) -> Iterator[Row]:
             except ValueError:
                 if ended:
                     raise
+                if len(buffer) - at > LONGEST:
+                    raise ValueError(f"the next has more than {LONGEST} characters") from None
                 # Twice as much each time, or a long element would be parsed over and over.
                 more = file.read(max(_CHUNK, len(buffer) - at))
                 buffer, at, ended = buffer[at:] + more, 0, not more

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
+import itertools
 import json
 import os
-from collections import Counter
+import re
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
@@ -17,10 +17,12 @@ from oci import space
 from oci.errors import TransferError
 from oci.progress import Progress, Watch
 from oci.web import PassingError, RefusedError, Web
+from tuning.data.reach import guards, shown
 
 _CHUNK = 1 << 20
+_UNFIT = re.compile(r"[/\x00-\x1f\x7f]")
+"""What a file's name may not hold, or a line of a log not."""
 _PAGES = ("text/html", "application/xhtml+xml")
-_INNER_NAMES = ("localhost", "metadata.google.internal", "instance-data.ec2.internal")
 
 
 def fetch(
@@ -40,46 +42,21 @@ def names(urls: Iterable[str]) -> dict[str, str]:
     """By URL, each once: the last part of its path; the second of one name is called `name-2.csv`.
     TransferError where one is no address of HTTP."""
     found: dict[str, str] = {}
-    seen: Counter[str] = Counter()
     for url in dict.fromkeys(urls):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise TransferError(f"tuning.input.urls: {shown(url)} is no address of HTTP")
         # A slash or a dot in front, hidden behind %2F or %2E, would lead elsewhere.
-        last = unquote(PurePosixPath(parts.path).name).replace("/", "_").lstrip(".")
-        name = last or "data"
-        seen[name] += 1
-        if seen[name] > 1:
-            stem, dot, suffix = name.partition(".")
-            name = f"{stem}-{seen[name]}{dot}{suffix}"
-        found[url] = name
+        last = _UNFIT.sub("_", unquote(PurePosixPath(parts.path).name)).lstrip(".")
+        found[url] = _free(last or "data", set(found.values()))
     return found
 
 
-def shown(url: str) -> str:
-    """Without user, password and query, which are secrets often enough."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def refused_redirect(asked: str, answered: str) -> str:
-    """Why an answer from there is not taken for one to the question, or nothing."""
-    if urlsplit(asked).scheme == "https" and urlsplit(answered).scheme != "https":
-        return f"leads on to {shown(answered)}, which is not encrypted"
-    if _is_inner(answered) and not _is_inner(asked):
-        return f"leads on to {shown(answered)}, which is in the cluster's own network"
-    return ""
-
-
-def _is_inner(url: str) -> bool:
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    if host in _INNER_NAMES or host.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host.split("%", 1)[0])
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_private or address.is_link_local
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or the first numbered one that no other file has."""
+    stem, dot, suffix = name.partition(".")
+    numbered = (f"{stem}-{number}{dot}{suffix}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 class _File:
@@ -87,7 +64,8 @@ class _File:
     another one, the part is worth nothing."""
 
     def __init__(self, url: str, name: str, folder: Path, web: Web, watch: Watch) -> None:
-        self._url, self._name, self._web, self._watch = url, name, web, watch
+        self._url, self._name, self._watch = url, name, watch
+        self._web = web.guarded(*guards(url))
         self._target = folder / name
         self._partial = folder / f".{name}.partial"
         self._version = folder / f".{name}.version"
@@ -123,8 +101,6 @@ class _File:
             raise PassingError(f"{shown(self._url)}: the connection ended early")
 
     def _judge(self, answer: Any) -> None:
-        if why := refused_redirect(self._url, answer.geturl()):
-            raise TransferError(f"{shown(self._url)} {why}")
         kind = str(answer.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
         if kind in _PAGES and not self._name.endswith((".html", ".htm")):
             raise TransferError(

@@ -447,6 +447,21 @@ def test_a_file_without_a_known_end_is_read_as_dataset_extension_says(
     assert read(extension="jsonl")["train"] == ROWS
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [("d.jsonl.gz", '{"text": "'), ("d.json.gz", '[{"text": "'), ("d.csv.gz", "")],
+)
+def test_a_row_without_an_end_is_not_read_whole(
+    read: Read, data: Path, name: str, begin: str
+) -> None:
+    """A few kilobytes of gzip can be all of the memory."""
+    with gzip.open(data / name, "wt", compresslevel=1) as file:
+        file.write(begin)
+        for _ in range(70):
+            file.write("x" * (1 << 20))
+    assert f"more than {64 << 20} characters" in read()["refused"]
+
+
 def test_half_downloaded_files_are_not_read(read: Read, data: Path) -> None:
     (data / "d.jsonl").write_text(jsonl(ROWS))
     (data / ".d.jsonl").write_text("{")
