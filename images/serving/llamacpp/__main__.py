@@ -11,13 +11,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from apis import container, reports
 from serving import machine
 from serving.config import ConfigError
-from serving.llamacpp import arguments, files
+from serving.front import keys, stages
+from serving.llamacpp import arguments, connections, context, files, gguf
 from serving.llamacpp.arguments import Settings, UsageError
+from serving.llamacpp.files import Adapter
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
@@ -44,19 +49,48 @@ def _serve(settings: Settings) -> NoReturn:
 
     try:
         model = files.model_file(settings.model)
-        adapters = files.adapters(settings.adapters_dir, os.environ)
+        adapters = files.adapters(settings.adapters_dir, os.environ, model)
+        api_keys = _keys()
         if not settings.threads:
             settings = settings.with_threads(machine.cpus())
-        running = server.start(settings, model, adapters)
+        settings = _with_room(settings, model, adapters)
+        stages.begin(reports.LOAD, f"loading {model.name}")
+        _running, address = server.start(settings, model, adapters, api_keys)
     except UsageError as error:
         os._exit(_refuse(error))
-    address = running.listening_address
     print(f"serving {settings.alias or model.stem} from {model} on {address}", flush=True)
+    stages.begin(reports.READY)
     _await_signal()
-    drained = server.drain(settings.port, settings.drain_seconds)
+    drained = connections.drain(settings.port, settings.drain_seconds)
     print("stopped" if drained else "stopped with requests in work", flush=True)
     # Not by returning: that would collect the server, which waits for its requests for ever.
     os._exit(0)
+
+
+def _keys() -> list[str]:
+    """llama.cpp compares them itself: a Secret that changes later needs another start."""
+    directory = Path(os.environ.get(container.ENV_API_KEYS_DIR, container.API_KEYS_DIR))
+    found = keys.texts(directory)
+    if directory.is_dir() and not found:
+        raise UsageError(f"{directory} holds no API key: put one into the Secret, or mount none")
+    return found
+
+
+def _with_room(settings: Settings, model: Path, adapters: Sequence[Adapter]) -> Settings:
+    """With the context that fits the container's memory; of a GPU's llama.cpp knows by itself."""
+    if settings.gpu_layers > 0:
+        return settings
+    shape, memory = gguf.shape(model), machine.memory_gib()
+    tokens = context.fitting(
+        settings.context_size,
+        shape,
+        memory_gib=memory,
+        weights_gib=sum(map(files.size_gib, (model, *(each.path for each in adapters)))),
+        kept_gib=max(0, settings.cache_ram_mib) / 1024,
+    )
+    if words := context.words(tokens, settings.context_size, shape, memory):
+        print(f"serving.llamacpp: {words}", flush=True)
+    return settings.with_context(tokens)
 
 
 def _await_signal() -> None:

@@ -15,6 +15,8 @@ SECTION = "llamacpp"
 """Of the config file."""
 
 
+_DRAIN_SECONDS = float(container.DRAIN_SECONDS)
+
 SPLIT_MODES = ("none", "layer", "row")
 
 
@@ -53,6 +55,9 @@ class Settings:
 
     def with_threads(self, threads: int) -> Settings:
         return replace(self, threads=threads)
+
+    def with_context(self, tokens: int) -> Settings:
+        return replace(self, context_size=tokens)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -119,7 +124,12 @@ def _parser() -> _Parser:
     add("--cache-ram", type=_count(-1), default=256, help="MiB for finished prompts")
     add("--embeddings", action=argparse.BooleanOptionalAction, default=False)
     add("--chat-template-file", type=Path, default=None, help="Jinja, instead of the model's own")
-    add("--drain-seconds", type=float, default=10.0, help="for requests in work after SIGTERM")
+    add(
+        "--drain-seconds",
+        type=float,
+        default=_DRAIN_SECONDS,
+        help="for requests in work after SIGTERM",
+    )
     add("--kaito-adapters-dir", type=Path, default=Path(container.ADAPTERS_DIR))
     add("--kaito-config-file", type=Path, default=None)
     return parser

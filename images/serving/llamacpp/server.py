@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.error
-import urllib.request
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import xllamacpp
 
+from serving.llamacpp import relay
 from serving.llamacpp.arguments import Settings, UsageError
 from serving.llamacpp.files import Adapter
 
@@ -23,20 +21,36 @@ _WARNINGS = 2
 """llama.cpp's log level: errors and warnings."""
 
 
-def start(settings: Settings, model: Path, adapters: Sequence[Adapter]) -> xllamacpp.Server:
-    """Load the model and listen. Returns once /health is 200; UsageError where it cannot load.
+def start(
+    settings: Settings, model: Path, adapters: Sequence[Adapter], api_keys: Sequence[str] = ()
+) -> tuple[xllamacpp.Server, str]:
+    """Load the model and listen; the server and its address. Returns once /health is 200;
+    UsageError where it cannot load.
 
     The interpreter is held until then, so nothing else in this process runs meanwhile, signal
     handlers included.
     """
+    chosen = parameters(settings, model, adapters, api_keys)
+    if adapters:
+        upstream = Path(tempfile.mkdtemp(prefix="llamacpp-")) / "server.sock"
+        chosen.hostnames = [str(upstream)]
     try:
-        return xllamacpp.Server(parameters(settings, model, adapters))
+        running = xllamacpp.Server(chosen)
     except RuntimeError as error:
         raise UsageError(f"llama.cpp cannot serve {model}: its own lines above say why") from error
+    if not adapters:
+        return running, running.listening_address
+    try:
+        relay.start(settings.host, settings.port, upstream, adapters)
+    except OSError as error:
+        raise UsageError(
+            f"nobody can listen on {settings.host}:{settings.port}: {error}"
+        ) from error
+    return running, f"http://{settings.host}:{settings.port}"
 
 
 def parameters(
-    settings: Settings, model: Path, adapters: Sequence[Adapter]
+    settings: Settings, model: Path, adapters: Sequence[Adapter], api_keys: Sequence[str] = ()
 ) -> xllamacpp.CommonParams:
     """Settings in llama.cpp's words."""
     found = xllamacpp.CommonParams()
@@ -61,6 +75,11 @@ def parameters(
     found.verbosity = _WARNINGS
     if settings.chat_template_file:
         found.chat_template = settings.chat_template_file.read_text()
+    found.api_keys = list(api_keys)
+    if adapters:
+        # It is searched by tokens alone, and has what one adapter computed for another's request.
+        found.cache_ram_mib = 0
+        found.cache_prompt = not settings.embeddings
     found.lora_adapters = [_lora(adapter) for adapter in adapters]
     return found
 
@@ -68,23 +87,6 @@ def parameters(
 def _lora(adapter: Adapter) -> xllamacpp.CommonAdapterLoraInfo:
     info = xllamacpp.CommonAdapterLoraInfo()
     info.path = str(adapter.path)
-    info.scale = adapter.strength
+    # Of no request by itself: see selection.
+    info.scale = 0.0
     return info
-
-
-def drain(port: int, seconds: float) -> bool:
-    """Wait until no request is in work; False where the time was not enough."""
-    end = time.monotonic() + seconds
-    while _busy(port):
-        if time.monotonic() >= end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def _busy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/slots", timeout=2) as answer:
-            return any(slot["is_processing"] for slot in json.load(answer))
-    except (OSError, ValueError, urllib.error.URLError):
-        return False

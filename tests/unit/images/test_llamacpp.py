@@ -85,22 +85,29 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_adapters_are_named_after_their_directories(tmp_path: Path) -> None:
-    for name in ("b", "a"):
+    """A strength lies beside it, or is a variable; drafts of init containers do not count."""
+    for name in ("b", "a", "c", ".d.new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "lora.gguf").touch()
-    found = files.adapters(tmp_path, {"a": "0.5", "c": "9"})
-    assert [(each.name, each.strength) for each in found] == [("a", 0.5), ("b", 1.0)]
+    (tmp_path / "c" / "kaito-strength").write_text("0.25")
+    found = files.adapters(tmp_path, {"a": "0.5", "c": "9"}, tmp_path / "model.gguf")
+    assert [(each.name, each.strength) for each in found] == [("a", 0.5), ("b", 1.0), ("c", 0.25)]
     assert found[0].path == tmp_path / "a" / "lora.gguf"
 
 
 def test_no_directory_means_no_adapters(tmp_path: Path) -> None:
-    assert files.adapters(tmp_path / "none", {}) == []
+    assert files.adapters(tmp_path / "none", {}, tmp_path / "model.gguf") == []
 
 
 def test_wrong_adapters_are_refused(tmp_path: Path) -> None:
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF")
     (tmp_path / "a").mkdir()
-    with pytest.raises(UsageError, match=r"adapter a needs one \.gguf file and has 0"):
-        files.adapters(tmp_path, {})
+    with pytest.raises(UsageError, match=r"the head of the model .* cannot be read"):
+        files.adapters(tmp_path, {}, model)
     (tmp_path / "a" / "lora.gguf").touch()
     with pytest.raises(UsageError, match="strength 'much' of the adapter a"):
-        files.adapters(tmp_path, {"a": "much"})
+        files.adapters(tmp_path, {"a": "much"}, model)
+    (tmp_path / "a" / "other.gguf").touch()
+    with pytest.raises(UsageError, match=r"adapter a has 2 \.gguf files"):
+        files.adapters(tmp_path, {}, model)
