@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 ENGINE ?= llamacpp
-IMAGES := kaito-controllers kaito-serving-llamacpp kaito-serving-vllm
+IMAGES := kaito-controllers kaito-serving-llamacpp kaito-serving-transformers kaito-serving-vllm kaito-tuning
 DEMO := $(BIN)/python -m localcluster.demo
 STAMP := $(VENV)/.ready-$(shell cat requirements-dev.lock pyproject.toml | sha256sum | cut -c1-16)
 
@@ -70,12 +70,19 @@ X86 := --python-platform x86_64-manylinux_2_28
 
 lock: setup ## resolve the locks anew, one per role, without registry addresses
 	@$(COMPILE) --universal --group dev $(CLOUDS) pyproject.toml -o requirements-dev.lock
-	@$(COMPILE) --universal $(CLOUDS) pyproject.toml -o images/controllers/requirements.lock
+	@$(COMPILE) --universal --override images/controllers/overrides.txt \
+		$(CLOUDS) pyproject.toml -o images/controllers/requirements.lock
 	@$(COMPILE) --universal images/controllers/build.in -o images/controllers/build.lock
 	@$(COMPILE) --universal $(SERVING)/llamacpp/requirements.in -o $(SERVING)/llamacpp/requirements.lock
+	@$(COMPILE) $(X86) $(SERVING)/transformers/requirements.in -o $(SERVING)/transformers/requirements.lock
+	@$(COMPILE) $(X86) --override images/overrides-cpu.txt \
+		$(SERVING)/transformers/requirements-cpu.in -o $(SERVING)/transformers/requirements-cpu.lock
 	@$(COMPILE) $(X86) $(SERVING)/vllm/requirements.in -o $(SERVING)/vllm/requirements.lock
 	@$(COMPILE) $(X86) --override images/overrides-cpu.txt \
 		$(SERVING)/vllm/requirements-cpu.in -o $(SERVING)/vllm/requirements-cpu.lock
+	@$(COMPILE) $(X86) images/tuning/requirements.in -o images/tuning/requirements.lock
+	@$(COMPILE) $(X86) --override images/overrides-cpu.txt \
+		images/tuning/requirements-cpu.in -o images/tuning/requirements-cpu.lock
 
 demo: setup system ## the main job on this machine: cluster, charts, Workspace, node, model, answer (ENGINE=llamacpp|vllm)
 	@$(DEMO) up --engine $(ENGINE)

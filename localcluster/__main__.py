@@ -15,6 +15,7 @@ from pathlib import Path
 from localcluster import paths
 from localcluster.binaries import Binaries
 from localcluster.cluster import FAILURES, REPOSITORY, Cluster, Settings, network_of
+from localcluster.imagereports import REPORTS
 from localcluster.images import by_reference
 from localcluster.network import NODES, Network
 from localcluster.recipes import TAG, discover
@@ -56,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     binaries.set_defaults(run=_binaries)
 
     images = commands.add_parser("images", parents=[common], help="build and load images")
-    images.add_argument("action", choices=["list", "build", "load"])
-    images.add_argument("names", nargs="*", metavar="NAME", help="default: all but vLLM's")
+    images.add_argument("action", choices=["list", "build", "load", *REPORTS])
+    images.add_argument("names", nargs="*", metavar="NAME", help="default: those without torch")
     images.add_argument("--tag", default=TAG)
     images.set_defaults(run=_images)
 
@@ -118,12 +119,14 @@ def _binaries(_arguments: argparse.Namespace) -> int:
 
 
 def _images(arguments: argparse.Namespace) -> int:
-    known = [recipe.name for recipe in discover(REPOSITORY, arguments.tag)]
+    recipes = discover(REPOSITORY, arguments.tag)
     if arguments.action == "list":
-        print("\n".join(known))
+        print("\n".join(recipe.name for recipe in recipes))
         return 0
     cluster = _cluster(arguments)
-    names = arguments.names or [name for name in known if "vllm" not in name]
+    names = arguments.names or [recipe.name for recipe in recipes if not recipe.has_torch]
+    if arguments.action in REPORTS:
+        return REPORTS[arguments.action](cluster, names, arguments.tag)
     archives = by_reference(cluster.build(names, arguments.tag))
     if arguments.action == "load":
         cluster.load(archives)

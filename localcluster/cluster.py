@@ -18,6 +18,7 @@ from pathlib import Path
 from localcluster import addons, cgroups, machined, network, node, requirements
 from localcluster.addons import Kubectl
 from localcluster.binaries import Binaries, BinaryError, locked
+from localcluster.buildah import Built
 from localcluster.commands import CommandError
 from localcluster.controlplane import ControlPlane
 from localcluster.fleet import SYSTEM_NODE, Fleet
@@ -30,7 +31,7 @@ from localcluster.network import Network
 from localcluster.paths import STATE, State
 from localcluster.processes import Daemon, ProcessId, StartError, wait_until
 from localcluster.progress import Say, stage, to_stderr
-from localcluster.recipes import discover
+from localcluster.recipes import Recipe, discover
 from localcluster.template import import_archive
 
 API_PORT = 6443
@@ -116,10 +117,11 @@ class Cluster:
 
     def build(self, names: Sequence[str], tag: str) -> list[Archive]:
         """Build the project's images by name, each only where its inputs have changed."""
-        known = {recipe.name: recipe for recipe in discover(REPOSITORY, tag)}
-        if unknown := sorted(set(names) - set(known)):
-            raise ClusterError(f"no image {', '.join(unknown)}; there are: {', '.join(known)}")
-        return [self._builder.build(known[name]) for name in names]
+        return [self._builder.build(recipe) for recipe in self._recipes(names, tag)]
+
+    def build_twice(self, name: str, tag: str) -> tuple[Built, Built]:
+        """Two builds of an image from nothing: the same, or it is not reproducible."""
+        return self._builder.build_twice(*self._recipes([name], tag))
 
     def base_image(self) -> Archive:
         """Debian with Python: what the project's images start from, and enough for test pods."""
@@ -209,6 +211,12 @@ class Cluster:
         service = MachineService(store, types, self._fleet.node_of, self._forget_node)
         token = machined.ensure_token(self.state.machines_token)
         await machined.serve(service, token, self._network.gateway)
+
+    def _recipes(self, names: Sequence[str], tag: str) -> list[Recipe]:
+        known = {recipe.name: recipe for recipe in discover(REPOSITORY, tag)}
+        if unknown := sorted(set(names) - set(known)):
+            raise ClusterError(f"no image {', '.join(unknown)}; there are: {', '.join(known)}")
+        return [known[name] for name in names]
 
     def _forget_node(self, name: str) -> None:
         self.kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")

@@ -1,32 +1,32 @@
-"""Images without a registry and without Docker: built by buildah, kept as docker-archives.
-
-Everything runs in a mount namespace of its own, so that a build that is killed leaves no
-mount behind.
-"""
+"""Images without a registry and without Docker: built by buildah, kept as docker-archives."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from localcluster import nodeconfig
 from localcluster.binaries import Binaries, locked
-from localcluster.commands import run, succeeds
+from localcluster.buildah import OWN_MOUNTS, Buildah, Built
+from localcluster.commands import run
 from localcluster.progress import Say, stage, to_stderr
 from localcluster.recipes import BASE, Recipe
+from localcluster.sbom import document, read, wheel_hashes
 from localcluster.tools import TOOLS
 from localcluster.wheelhouse import Wheelhouse
 
 HERE = Path(__file__).parent
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "libgomp1", "libnuma1", "python3", "python3-venv")
-_NO_DOCUMENTATION = tuple(
-    f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")
+_NO_DOCUMENTATION = (
+    *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")),
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
 )
-_OWN_MOUNTS = ["unshare", "--mount", "--propagation", "private"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,11 @@ class Archive:
     reference: str
     key: str
     path: Path  # a docker-archive
+
+    @property
+    def sbom(self) -> Path:
+        """What the image is made of, as CycloneDX; only the project's own images have one."""
+        return self.path.with_suffix(".cdx.json")
 
 
 class Builder:
@@ -47,18 +52,23 @@ class Builder:
         self._binaries = binaries
         self._say = say
         self._wheels = Wheelhouse(cache / "wheels", say)
+        self._buildah = Buildah(cache / "buildah", cache / "buildah-run")
 
     def build(self, recipe: Recipe) -> Archive:
         """The image of a recipe, as an archive."""
         with locked(self._directory / f".{recipe.name}.lock"):
             base_key = self._base_key() if recipe.uses_base else ""
             key = recipe.key(base_key)
-            archive = self._directory / f"{recipe.name}-{key}.tar"
-            if not archive.exists():
+            path = self._directory / f"{recipe.name}-{key}.tar"
+            archive = Archive(recipe.reference, key, path)
+            if not path.exists():
                 with stage(self._say, f"build image {recipe.reference}"):
                     self._build(recipe, archive)
-                self._forget_others(recipe.name, archive)
-            return Archive(recipe.reference, key, archive)
+                self._forget_others(recipe.name, path)
+            if recipe.uses_base and not archive.sbom.exists():
+                wheels = wheel_hashes(self._wheels.prepare(recipe.locks)) if recipe.locks else {}
+                archive.sbom.write_text(document(read(path), wheels))
+            return archive
 
     def base(self) -> Archive:
         """The Debian that the project's images start from, as an image of its own."""
@@ -67,7 +77,7 @@ class Builder:
         with locked(self._directory / ".base-archive.lock"):
             if not archive.exists():
                 self._require_base()
-                self._push(BASE, archive)
+                self._buildah.save(BASE, archive)
         return Archive(BASE, key, archive)
 
     def system(self) -> list[Archive]:
@@ -77,26 +87,52 @@ class Builder:
     def coredns_reference(self) -> str:
         return f"localhost/coredns:{TOOLS['coredns'].version}"
 
-    def _build(self, recipe: Recipe, archive: Path) -> None:
-        options: list[str] = []
+    def build_twice(self, recipe: Recipe) -> tuple[Built, Built]:
+        """The digests of two builds from nothing but the recipe's inputs and the base: no layer, no
+        store and no file of an earlier build has part in them."""
+        base = self.base()
+        with TemporaryDirectory(prefix="build-twice-", dir=self._cache) as name:
+            place = Path(name)
+            context = place / "context"
+            for path in (recipe.dockerfile, *recipe.inputs):
+                copy = context / path.relative_to(recipe.context)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)  # not its times
+            again = replace(
+                recipe,
+                context=context,
+                dockerfile=context / recipe.dockerfile.relative_to(recipe.context),
+            )
+            with stage(self._say, f"build image {recipe.reference} from nothing, twice"):
+                return self._anew(again, base, place / "1"), self._anew(again, base, place / "2")
+
+    def _anew(self, recipe: Recipe, base: Archive, place: Path) -> Built:
+        buildah = Buildah(place / "store", place / "runs")
+        buildah("pull", "--quiet", f"docker-archive:{base.path}")
+        options = self._options(recipe)
+        buildah.build(recipe.dockerfile, recipe.context, [recipe.reference], *options)
+        built = buildah.built(recipe.reference, place / "layout")
+        shutil.rmtree(place)
+        return built
+
+    def _build(self, recipe: Recipe, archive: Archive) -> None:
         if recipe.uses_base:
             self._require_base()
-            options += ["--build-arg", f"BASE={BASE}"]
+        options = self._options(recipe)
+        self._buildah.build(recipe.dockerfile, recipe.context, [recipe.reference], *options)
+        self._buildah.save(recipe.reference, archive.path)
+
+    def _options(self, recipe: Recipe) -> list[str]:
+        options: list[str] = []
+        if recipe.uses_base:
+            options += ["--build-arg", f"BASE={BASE}", "--build-arg", f"VERSION={recipe.tag}"]
         if recipe.locks:
             options += ["--volume", f"{self._wheels.prepare(recipe.locks)}:/wheels:ro"]
-        options += ["--tag", recipe.reference, "--file", str(recipe.dockerfile)]
-        rules = ["--isolation", "chroot", "--layers", "--pull-never"]
-        self._buildah("bud", *rules, *options, recipe.context)
-        self._push(recipe.reference, archive)
-
-    def _push(self, reference: str, archive: Path) -> None:
-        partial = archive.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        self._buildah("push", reference, f"docker-archive:{partial}:{reference}")
-        partial.rename(archive)
+        return options
 
     def _base_key(self) -> str:
-        return f"{SUITE}-{'-'.join(PACKAGES)}"
+        made = json.dumps([_NO_DOCUMENTATION, PACKAGES])
+        return f"{SUITE}-{hashlib.sha256(made.encode()).hexdigest()[:16]}"
 
     def _require_base(self) -> None:
         """The Debian that images start from; made from Debian's own packages."""
@@ -107,10 +143,11 @@ class Builder:
                     partial = tar.with_suffix(".partial.tar")
                     command = ["mmdebstrap", "--quiet", "--variant=minbase", *_NO_DOCUMENTATION]
                     include = f"--include={','.join(PACKAGES)}"
-                    run([*_OWN_MOUNTS, *command, include, SUITE, partial])
+                    dated = ["env", "SOURCE_DATE_EPOCH=1"]
+                    run([*OWN_MOUNTS, *dated, *command, include, SUITE, partial])
                     partial.rename(tar)
             marker = f"localhost/base-key:{self._base_key()}"
-            if not succeeds(self._buildah_argv("inspect", "--type", "image", marker)):
+            if not self._buildah.has(marker):
                 self._import_base(tar, marker)
 
     def _import_base(self, tar: Path, marker: str) -> None:
@@ -119,7 +156,7 @@ class Builder:
         context.mkdir()
         context.joinpath("Dockerfile").write_text("FROM scratch\nADD base.tar /\n")
         context.joinpath("base.tar").hardlink_to(tar)
-        self._buildah("bud", "--isolation", "chroot", "--tag", BASE, "--tag", marker, context)
+        self._buildah.build(context / "Dockerfile", context, [BASE, marker])
         shutil.rmtree(context)
 
     def _pause(self) -> Recipe:
@@ -142,17 +179,9 @@ class Builder:
 
     def _forget_others(self, name: str, archive: Path) -> None:
         """Older builds of an image only fill the disk."""
-        for other in self._directory.glob(f"{name}-{'?' * 16}.tar"):
+        for other in self._directory.glob(f"{name}-{'?' * 16}.*"):
             if other != archive:
                 other.unlink()
-
-    def _buildah(self, *words: str | Path) -> str:
-        return run(self._buildah_argv(*words))
-
-    def _buildah_argv(self, *words: str | Path) -> list[str | Path]:
-        store = f"--root={self._cache / 'buildah'}"
-        run_store = f"--runroot={self._cache / 'buildah-run'}"
-        return [*_OWN_MOUNTS, "buildah", store, run_store, "--storage-driver=overlay", *words]
 
 
 def by_reference(archives: Iterable[Archive]) -> dict[str, tuple[str, Path]]:

@@ -44,6 +44,11 @@ class Recipe:
         return [path for path in self.inputs if path.name.endswith(".lock")]
 
     @property
+    def has_torch(self) -> bool:
+        """Then its wheels and layers are gigabytes."""
+        return any("\ntorch==" in path.read_text() for path in self.locks)
+
+    @property
     def inputs(self) -> list[Path]:
         """The files that the build copies, sorted."""
         found: set[Path] = set()

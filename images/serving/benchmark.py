@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from apis import container
+from serving.front import keys
 
 GIVEN_WAY = 75
 """Exit code: others use the model now (EX_TEMPFAIL)."""
@@ -32,7 +33,11 @@ _STEP_SECONDS = 10.0
 _WORTHWHILE = 1.1
 """Twice the load must bring at least a tenth more."""
 _TIMEOUT_SECONDS = 120.0
-_BUSY = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+_BUSY = tuple(
+    f"{engine}num_requests_{what}"
+    for engine in ("vllm:", "kaito_")
+    for what in ("running", "waiting")
+)
 
 
 class BusyError(Exception):
@@ -70,9 +75,10 @@ class Step:
 class Server:
     """An OpenAI-compatible server, by its URL."""
 
-    def __init__(self, url: str, model: str = "") -> None:
+    def __init__(self, url: str, model: str = "", key: str = "") -> None:
         self._url = url.rstrip("/")
         self._model = model
+        self._key = key
 
     def model(self) -> str:
         """The model's served name: the first that the server lists."""
@@ -128,6 +134,8 @@ class Server:
 
     def _open(self, path: str, body: bytes | None = None) -> Any:
         headers = {"Content-Type": "application/json"} if body else {}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
         request = urllib.request.Request(self._url + path, body, headers)  # noqa: S310
         try:
             return urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)  # noqa: S310
@@ -179,9 +187,10 @@ def main(arguments: list[str] | None = None, *, say: Callable[[str], None] = pri
     parser.add_argument("--seconds", type=float, default=_STEP_SECONDS, help="a step")
     parser.add_argument("--most", type=int, default=256, help="requests at a time")
     parser.add_argument("--words", type=int, default=_PROMPT_WORDS, help="of a prompt")
+    parser.add_argument("--api-keys-dir", type=Path, default=Path(container.API_KEYS_DIR))
     parser.add_argument("--termination-log", default="/dev/termination-log")
     args = parser.parse_args(arguments)
-    server = Server(args.url, args.model)
+    server = Server(args.url, args.model, next(iter(keys.texts(args.api_keys_dir)), ""))
     try:
         step = peak(server, seconds=args.seconds, most=max(1, args.most), words=args.words)
         found = document(step, server.version())

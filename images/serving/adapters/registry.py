@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from oci import credentials, files
+from oci import credentials, files, unpack
 from oci.errors import TransferError
 from oci.reference import Reference
 from oci.registry import Registry
@@ -34,6 +34,7 @@ def pull(
         if found is None:
             names = ", ".join(sorted(each.name for each in root.iterdir())) or "nothing"
             raise TransferError(f"{source} has no /{_DATA}/{CONFIG}; its root has: {names}")
+        unpack.confine(found)
         found.rename(folder)
     finally:
         shutil.rmtree(root, ignore_errors=True)

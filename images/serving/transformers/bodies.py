@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 class Body(BaseModel):
     """Of any request."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 def _listed(given: object) -> object:
@@ -56,7 +56,7 @@ class Completed(Sampled):
     ignore_eos: bool = False
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
-    repetition_penalty: float | None = Field(default=None, gt=0)
+    repetition_penalty: float | None = Field(default=None, ge=0.01, le=100)
     logit_bias: dict[int, Bias] | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     stream_options: StreamOptions | None = None

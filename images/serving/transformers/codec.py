@@ -10,6 +10,14 @@ from typing import Any
 from jinja2 import TemplateError
 
 _THINKING = "</think>"
+_OURS = frozenset(
+    {
+        *("conversation", "chat_template", "tools", "sanitize_control_tokens"),
+        *("tokenize", "tokenizer_kwargs", "padding", "truncation", "max_length"),
+        *("return_tensors", "return_dict", "return_assistant_tokens_mask"),
+    }
+)
+"""What requests may not set: a template of one's own is a program, which may never end."""
 
 
 class PromptError(Exception):
@@ -66,6 +74,8 @@ class Codec:
                 "the model has no chat template: use /v1/completions, or start the server with"
                 " --chat-template"
             )
+        if refused := sorted(_OURS & more.keys()):
+            raise PromptError(f"chat_template_kwargs: {', '.join(refused)} cannot be set here")
         options = {"add_generation_prompt": True, **more}
         try:
             with self._lock:

@@ -14,7 +14,8 @@ from serving.transformers.text import beginning
 _OPEN, _CLOSE = "<think>", "</think>"
 _MARKERS = ("<tool_call>", "<|python_tag|>", "[TOOL_CALLS]")
 """Of Hermes and Qwen, Llama and Mistral; what follows one is no text for the reader."""
-_HERMES = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.DOTALL)
+_HERMES = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
+"""The space around is JSON's to pass over: here, each blank of a long row would be tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def _calls(text: str, functions: Collection[str]) -> Iterator[Call]:
 
 
 def _call(document: Any, functions: Collection[str]) -> Call | None:
-    if not isinstance(document, Mapping) or document.get("name") not in functions:
+    if not isinstance(document, Mapping) or str(document.get("name")) not in functions:
         return None
     given = document.get("arguments", document.get("parameters", {}))
     text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
@@ -135,5 +136,5 @@ def _call(document: Any, functions: Collection[str]) -> Call | None:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

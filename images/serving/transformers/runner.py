@@ -96,11 +96,12 @@ class Runner:
         return logits
 
     def survives(self, error: Exception) -> bool:
-        """Whether the device can go on after it: a GPU does after a lack of memory alone."""
+        """Whether the device can go on after it: of its own errors (which are RuntimeErrors), a
+        GPU does after a lack of memory alone."""
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
             return True
-        return bool(self.device.type == "cpu")
+        return self.device.type == "cpu" or not isinstance(error, RuntimeError)
 
     def look(self) -> None:
         """Try what the model can, with words that mean nothing: in two steps, in pieces and

@@ -9,6 +9,8 @@ import torch
 
 from serving.transformers.sampling import Choice, Sampling
 
+_COLDEST = 1e-5
+"""Below it the likeliest token is taken, as it would be drawn: dividing by less overflows."""
 _LIKELY = 1024
 """So many likeliest tokens mostly hold all of `top_p`, and a vocabulary need not be sorted."""
 
@@ -26,11 +28,18 @@ class Sampler:
         self._dice: Any = None
 
     def choose(self, logits: torch.Tensor) -> Choice:
-        """The next token of a row of logits, and what is told of it."""
+        """The next token of a row of logits, and what is told of it. ArithmeticError where they
+        are no numbers, which a GPU would not survive to be asked to draw from."""
         wanted = self._sampling
         raw = logits.float()
         scores = self._adjusted(raw)
-        token = int(scores.argmax()) if not wanted.temperature else self._draw(scores)
+        likeliest = scores.max()
+        if not torch.isfinite(likeliest):
+            raise ArithmeticError("the model's arithmetic overflowed")
+        if wanted.temperature < _COLDEST:
+            token = int(scores.argmax())
+        else:
+            token = self._draw(scores - likeliest)
         if self._counts is not None:
             self._counts[token] += 1
         if wanted.logprobs is None:

@@ -9,6 +9,7 @@ dice: its prompt and what it wrote are read anew.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import deque
@@ -101,6 +102,8 @@ class Scheduler:
                 self._read()
                 for batch in list(self._batches):
                     self._write(batch)
+                # Not sooner: in the midst of a turn a sequence may be nowhere.
+                self._delete_retired()
                 self._measure()
         except BaseException as error:  # noqa: BLE001  # the process must not look healthy
             self._died(error)
@@ -116,8 +119,8 @@ class Scheduler:
     def _leave_cancelled(self) -> None:
         with self._changed:
             gone = [each for each in self._waiting if each.cancelled]
-            for sequence in gone:
-                self._waiting.remove(sequence)
+            if gone:
+                self._waiting = deque(each for each in self._waiting if not each.cancelled)
         if self._reading is not None and self._reading[0].cancelled:
             gone.append(self._reading[0])
             self._reading = None
@@ -169,7 +172,8 @@ class Scheduler:
         """Into the batch of its adapter, where sequences can share one."""
         for other in self._batches if self._runner.shares else ():
             if other.sequences[0].adapter == sequence.adapter:
-                other.join(batch)
+                lost = [*other.sequences, sequence]
+                self._change(other, functools.partial(other.join, batch), lost)
                 return
         self._batches.append(batch)
 
@@ -206,11 +210,15 @@ class Scheduler:
 
     def _choose(self, sequence: Sequence, logits: Any) -> bool:
         """The next token; whether the answer ends with it."""
-        if sequence.sampler is None:
-            sequence.sampler = Sampler(sequence.sampling, sequence.prompt, logits.device)
-        choice = sequence.sampler.choose(logits)
-        metrics.token(sequence, time.monotonic())
-        reason = sequence.take(choice)
+        try:
+            if sequence.sampler is None:
+                sequence.sampler = Sampler(sequence.sampling, sequence.prompt, logits.device)
+            choice = sequence.sampler.choose(logits)
+            metrics.token(sequence, time.monotonic())
+            reason = sequence.take(choice)
+        except Exception as error:  # noqa: BLE001  # one request's rules or text, not the others'
+            self._fail([sequence], error)
+            return True
         if reason:
             self._end(sequence, reason)
         return bool(reason)
@@ -227,24 +235,33 @@ class Scheduler:
         print(f"serving.transformers: a step failed: {words}", flush=True)
         for sequence in sequences:
             self._end(sequence, "error", words)
-        self._delete_retired()
 
     def _remove(self, batch: Batch, leaving: list[Sequence]) -> None:
         staying = [each for each in batch.sequences if each not in leaving]
         if not leaving:
             return
         if staying:
-            batch.keep(staying)
+            self._change(batch, functools.partial(batch.keep, staying), staying)
         else:
             batch.sequences = []
             self._batches.remove(batch)
-        self._delete_retired()
+
+    def _change(self, batch: Batch, change: Callable[[], None], lost: list[Sequence]) -> None:
+        """Of who is in it. Where memory lacks for that, the cache is neither the old nor the new
+        one, and nobody can go on from it."""
+        try:
+            change()
+        except RuntimeError as error:
+            self._batches.remove(batch)
+            batch.sequences = []
+            self._fail(lost, error)
 
     def _delete_retired(self) -> None:
         if not self._retired:
             return
         used = {each.adapter for batch in self._batches for each in batch.sequences}
-        used |= {each.adapter for each in self._waiting}
+        with self._changed:
+            used |= {each.adapter for each in self._waiting}
         if self._reading is not None:
             used.add(self._reading[0].adapter)
         for handle in self._retired - used:

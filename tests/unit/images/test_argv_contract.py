@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from serving.llamacpp import arguments as llamacpp_arguments
+from serving.transformers import arguments as transformers_arguments
 from serving.vllm import arguments as vllm_arguments
 from serving.vllm import cluster, follower, health
 
@@ -193,7 +195,7 @@ def test_tgi_knows_every_flag(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", catalog.load().names())
-def test_transformers_knows_every_flag(name: str) -> None:
+def test_transformers_understands_every_preset(name: str) -> None:
     model = preset(name)
     if registry.refusal(model, "transformers"):
         return
@@ -201,9 +203,23 @@ def test_transformers_knows_every_flag(name: str) -> None:
         fit = estimate.fit(model, H100, memory_gib=900, cpus=96, engine="transformers")
     except estimate.DoesNotFitError:
         return
-    for options in (Options(), ASKED_FOR):
-        arguments = transformers.argv(model, fit, options)
-        assert names(arguments) <= known("transformers-kaito-0.12")
+    for options in (EVERYTHING, replace(EVERYTHING, runtime_adapters=True, weights_dir="")):
+        found = transformers_arguments.parse(transformers.argv(model, fit, options))
+        assert (found.served_name, found.port, found.max_model_len) == ("mine", 5001, 4096)
+        assert found.remote == (not options.weights_dir)
+        assert found.runtime_adapters == options.runtime_adapters
+        assert found.rate_limit is False
+        assert not found.loader
+
+
+def test_the_flags_of_kaitos_server_are_understood() -> None:
+    """As its own controller writes them."""
+    values = {"pipeline": "conversational", "torch_dtype": "auto", "force_download": "False"}
+    names = {name.removeprefix("--") for name in known("transformers-kaito-0.12")}
+    words = [f"--{name}={values.get(name, 'True')}" for name in sorted(names)]
+    found = transformers_arguments.parse([*words, "--load_in_4bit", "true"])
+    assert (found.remote, found.trust_remote_code, found.force_download) == (True, True, False)
+    assert found.loader == {"load_in_4bit": True}
 
 
 @pytest.mark.parametrize("count", [1, 4])

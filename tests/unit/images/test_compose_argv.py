@@ -56,4 +56,4 @@ def test_the_engine_takes_it(case: str) -> None:
 
 def test_all_released_engines_are_among_them() -> None:
     found = {project(CASES[case]).engine for case in SERVING}
-    assert found >= {name for name, each in registry.ENGINES.items() if each.released}
+    assert found >= set(registry.ENGINES)

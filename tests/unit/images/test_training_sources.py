@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from tuning.config import DatasetOptions
 from tuning.data import __main__ as program
-from tuning.data import bundles, urls
+from tuning.data import bundles, reach, urls
 
 from apis import reports
 from oci.errors import TransferError
@@ -187,9 +188,62 @@ def test_names(url: str, name: str) -> None:
     ],
 )
 def test_redirects(asked: str, answered: str, refused: str) -> None:
-    why = urls.refused_redirect(asked, answered)
+    why = reach.refused_redirect(asked, answered)
     assert refused in why
     assert bool(why) is bool(refused)
+
+
+def test_a_third_file_takes_no_other_ones_name() -> None:
+    found = urls.names(["http://h/a/d.csv", "http://h/b/d.csv", "http://h/d-2.csv"])
+    assert list(found.values()) == ["d.csv", "d-2.csv", "d-2-2.csv"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "peer", "refused"),
+    [
+        pytest.param("http://a.example/", "169.254.169.254", "their secrets", id="metadata"),
+        pytest.param("http://169.254.169.254/", "169.254.169.254", "their secrets", id="asked for"),
+        pytest.param("http://a.example/", "fe80::1%eth0", "their secrets", id="link-local"),
+        pytest.param("http://a.example/", "::ffff:169.254.169.254", "their secrets", id="mapped"),
+        pytest.param("http://a.example/", "fd00:ec2::254", "their secrets", id="metadata of IPv6"),
+        pytest.param("http://a.example/", "127.0.0.1", "the pod itself", id="loopback"),
+        pytest.param("http://127.0.0.1/", "127.0.0.1", "", id="loopback asked for"),
+        pytest.param("http://minio.storage.svc/", "10.0.0.1", "", id="the cluster's"),
+        pytest.param("http://a.example/", "8.8.8.8", "", id="public"),
+    ],
+)
+def test_machines_behind_names(asked: str, peer: str, refused: str) -> None:
+    why = reach.refused_peer(asked, peer)
+    assert refused in why
+    assert bool(why) is bool(refused)
+
+
+def test_a_name_of_the_pod_itself_is_sent_nothing(
+    site: Site, fetch: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.put("/d.jsonl")
+    resolved = socket.getaddrinfo
+
+    def resolve(host: str, *given: Any, **named: Any) -> Any:
+        return resolved("127.0.0.1" if host == "data.example" else host, *given, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    message = fetch(65, DATA_URLS=f"http://data.example:{site.port}/d.jsonl?signature=secret")
+    assert "/d.jsonl leads to 127.0.0.1, which is the pod itself" in message
+    assert not site.asked
+
+
+def test_a_refused_redirect_is_not_gone_to(site: Site, fetch: Callable[..., str]) -> None:
+    """The server would have been asked, had it been looked at the answer alone."""
+    target = "http://169.254.169.254/latest/meta-data/?a=b"
+    message = fetch(65, DATA_URLS=site.put("/d.jsonl", status=302, Location=target))
+    assert "/d.jsonl leads to 169.254.169.254" in message
+
+
+def test_a_password_in_an_address_is_refused_and_not_told(fetch: Callable[..., str]) -> None:
+    message = fetch(65, DATA_URLS="http://user:secret@127.0.0.1:1/d.csv")
+    assert "http://127.0.0.1:1/d.csv: an address with a user or password" in message
+    assert "secret" not in message
 
 
 def test_the_data_of_an_image(fetch: Callable[..., str], tmp_path: Path) -> None:
@@ -214,6 +268,20 @@ def test_an_artifact_of_files(fetch: Callable[..., str], tmp_path: Path) -> None
         named = {"org.opencontainers.image.title": "d.jsonl"}
         fetch(KAITO_DATA_IMAGE=registry.push([(BODY, named, "application/jsonl")]))
     assert (tmp_path / "data/d.jsonl").read_bytes() == BODY
+
+
+def test_a_link_of_an_image_leads_to_none_of_the_pods_files(
+    fetch: Callable[..., str], tmp_path: Path
+) -> None:
+    """What is inside of the image is outside of its /data."""
+    (tmp_path / "secret.jsonl").write_bytes(BODY)
+    registry = Registry("data/dolly")
+    with registry.running():
+        tar = layer({"data/d.jsonl": BODY, "data/e.jsonl": "../secret.jsonl"})
+        kind = "application/vnd.oci.image.layer.v1.tar+gzip"
+        fetch(KAITO_DATA_IMAGE=registry.push([(tar, {}, kind)]))
+    assert (tmp_path / "data/d.jsonl").exists()
+    assert not (tmp_path / "data/e.jsonl").is_symlink()
 
 
 def test_an_image_without_data(fetch: Callable[..., str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,28 @@ def test_an_error_names_the_field(body: Any, param: str | None) -> None:
     error = errors.invalid(caught.value).body["error"]
     assert error["param"] == (param or "logit_bias.1")
     assert error["message"].startswith(error["param"])
+
+
+@pytest.mark.parametrize("number", ["1e-45", "Infinity", "1e300"])
+def test_a_penalty_that_overflows_is_refused(number: str) -> None:
+    body = f'{{"prompt": "a", "repetition_penalty": {number}}}'
+    with pytest.raises(ValidationError, match="repetition_penalty"):
+        bodies.Completion.model_validate_json(body)
+
+
+@pytest.mark.parametrize("name", ["[]", "{}"])
+def test_what_names_no_function_is_text(name: str) -> None:
+    dialogue = Dialogue(functions=["f"])
+    text = f'<tool_call>{{"name": {name}}}</tool_call>'
+    dialogue.push(text)
+    assert dialogue.finish().content == text
+
+
+@pytest.mark.parametrize("inside", [f"x{' ' * 50_000}x", "[" * 200_000], ids=["blanks", "brackets"])
+def test_a_call_that_never_comes_holds_nobody_up(inside: str) -> None:
+    """Models get lost like that; trying each blank took half a minute."""
+    dialogue = Dialogue(functions=["f"])
+    dialogue.push(f"<tool_call>{inside}")
+    began = time.process_time()
+    assert dialogue.finish().content
+    assert time.process_time() - began < 1.0

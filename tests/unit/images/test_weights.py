@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tarfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +29,7 @@ from hub.choice import Request
 from oci import download
 from oci.errors import TransferError
 from oci.progress import Moved
-from oci.web import ATTEMPTS, Web, _SameHost
+from oci.web import ATTEMPTS, SameHost, Web
 from tests.fakes import downloads
 from tests.fakes.hub import COMMIT, TOKEN, Hub, Repository, Storage
 from tests.fakes.registry import Registry
@@ -483,6 +484,38 @@ def test_nothing_is_written_outside(registry: Registry, tmp_path: Path, content:
     assert not Path("/out").exists()
 
 
+DEEP = "/".join("d" * 40)
+
+
+@pytest.mark.parametrize("later", [{}, {"link/out": b"x"}], ids=["read", "written"])
+def test_no_link_leads_outside_by_way_of_another(
+    registry: Registry, tmp_path: Path, later: dict[str, bytes]
+) -> None:
+    """`d/d/…/up` is the root; so `..` behind it goes further up than its words say."""
+    up = {f"{DEEP}/up": "../" * 40, "link": f"{DEEP}/up{'/..' * 3}/target"}
+    (tmp_path / "target").mkdir()
+    reference = registry.push(
+        [
+            (downloads.layer({**up, "circle": "circle"}), {}, f"{RAW}+gzip"),
+            *((body, {TITLE: name}, RAW) for name, body in later.items()),
+        ]
+    )
+    folder = pull(reference, tmp_path / "root")
+    assert not (folder / "link").is_symlink()
+    assert not list((tmp_path / "target").iterdir())
+
+
+def test_a_directory_may_take_a_files_place(registry: Registry, tmp_path: Path) -> None:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        member = tarfile.TarInfo("a")
+        member.type = tarfile.DIRTYPE
+        tar.addfile(member)
+    file = downloads.layer({"a": b"x"})
+    tars = [(each, {}, RAW) for each in (file, raw.getvalue())]
+    assert (pull(registry.push(tars), tmp_path) / "a").is_dir()
+
+
 @pytest.mark.parametrize("name", [".wh...", "a/.wh...", ".wh..", ".wh."])
 def test_nothing_is_taken_away_outside(registry: Registry, tmp_path: Path, name: str) -> None:
     """A whiteout of `..` would be the folder of all revisions."""
@@ -524,7 +557,7 @@ def test_no_file_of_this_machine_is_read() -> None:
 def test_a_token_follows_no_redirect_elsewhere(target: str, shown: str | None) -> None:
     headers = {"Authorization": "secret"}
     request = urllib.request.Request("https://hub.example/a", headers=headers)
-    found = _SameHost().redirect_request(request, io.BytesIO(), 302, "", Message(), target)
+    found = SameHost().redirect_request(request, io.BytesIO(), 302, "", Message(), target)
     assert found is not None
     assert found.get_header("Authorization") == shown
 
