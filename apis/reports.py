@@ -8,6 +8,7 @@ known here.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Final, Protocol, TypeVar
@@ -34,6 +35,7 @@ PREPARE: Final = "prepare"
 TRAIN: Final = "train"
 EVALUATE: Final = "evaluate"
 PUSH: Final = "push"
+_INT32: Final = 2**31 - 1
 STAGES = (DOWNLOAD, LOAD, COMPILE, WARM, READY, CHECK, PREPARE, TRAIN, EVALUATE, PUSH)
 
 
@@ -115,10 +117,28 @@ def parse(kind: type[R], text: str) -> R | None:
         return None
     try:
         said = json.loads(rest)
-        known = {each.name for each in fields(kind)}
-        return kind(**{key: value for key, value in said.items() if key in known})
-    except (ValueError, TypeError, AttributeError):
+        known = {each.name: str(each.type) for each in fields(kind)}
+        return kind(
+            **{
+                key: value
+                for key, value in said.items()
+                if key in known and _can_be(value, known[key])
+            }
+        )
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _can_be(value: object, kind: str) -> bool:
+    """Images may be the user's own. What cannot be, or has no place in a status, counts as unsaid;
+    but a loss that is NaN is one."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int) and kind != "str":
+        return abs(value) <= _INT32
+    if isinstance(value, float):
+        return kind.startswith("float") and not math.isinf(value)
+    return isinstance(value, str) and kind == "str"
 
 
 def read(lines: Iterable[str]) -> Reports:

@@ -104,7 +104,7 @@ def _append(blob: Blob, partial: Path, web: Web, progress: Progress) -> None:
         if have and not resumed:
             progress.add(-have)
         with partial.open("ab" if resumed else "wb") as file:
-            _copy(answer, file, progress)
+            _copy(answer, file, progress, blob.size - (have if resumed else 0))
     if _size(partial) < blob.size:
         raise PassingError(f"{blob.name}: the connection ended early")
 
@@ -124,18 +124,20 @@ def _open(blob: Blob, web: Web, span: Mapping[str, str]) -> Any:
             shown = further
 
 
-def _copy(answer: Any, file: Any, progress: Progress) -> None:
-    while True:
+def _copy(answer: Any, file: Any, progress: Progress, left: int) -> None:
+    """At most a byte more than is wanted, by which the file is then seen to be another."""
+    while left >= 0:
         if progress.stop.is_set():
             raise TransferError("another file could not be loaded")
         try:
-            chunk = answer.read(_CHUNK)
+            chunk = answer.read(min(_CHUNK, left + 1))
         except (OSError, http.client.HTTPException) as error:
             raise PassingError(str(error) or type(error).__name__) from error
         if not chunk:
             return
         file.write(chunk)
         progress.add(len(chunk))
+        left -= len(chunk)
 
 
 def _digest(blob: Blob, path: Path) -> str:

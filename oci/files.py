@@ -75,6 +75,7 @@ def unpack_all(tars: Iterable[Blob], blobs: Path, folder: Path) -> None:
     """One over the other, as a container's root would have them."""
     for blob in tars:
         unpack.unpack(blobs / blob.key, folder)
+    unpack.confine(folder)
 
 
 def _is_file(layer: Mapping[str, Any]) -> bool:

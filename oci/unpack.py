@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import tarfile
@@ -20,11 +21,22 @@ def unpack(layer: Path, folder: Path) -> None:
         with tarfile.open(layer, mode="r|*") as tar:
             for member in tar:
                 _one(tar, member, folder)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise TransferError(
             f"the layer sha256:{layer.name} cannot be unpacked ({error}): push the image with"
             " layers that are tar or gzip"
         ) from error
+
+
+def confine(folder: Path) -> None:
+    """Take away links that lead out of the folder, by way of others too: whoever reads or writes
+    through them would read or write what is no part of the image. To be done again for a part of
+    it that goes elsewhere alone."""
+    root = os.path.realpath(folder)
+    for place, folders, names in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *names)):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                path.unlink()
 
 
 def _one(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
@@ -38,6 +50,8 @@ def _one(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     elif path.name.startswith(_REMOVED):
         _remove(_hidden(folder, name))
     elif member.isdir():
+        if not path.is_dir():
+            _remove(path)
         path.mkdir(parents=True, exist_ok=True)
     elif member.isfile():
         _write(tar, member, path)
@@ -60,7 +74,8 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
 
 
 def _leads_inside(member: tarfile.TarInfo) -> bool:
-    """Base images have others; nothing that is asked for is behind those."""
+    """By its words: see `confine`. Base images have others; nothing that is asked for is behind
+    those."""
     target = PurePosixPath(os.path.normpath(PurePosixPath(member.name).parent / member.linkname))
     return not target.is_absolute() and ".." not in target.parts
 
@@ -70,7 +85,9 @@ def _below(folder: Path, name: str) -> Path:
     pure = PurePosixPath(name)
     path = folder.joinpath(*pure.parts)
     outside = pure.is_absolute() or ".." in pure.parts
-    if outside or not path.parent.resolve().is_relative_to(folder.resolve()):
+    # Not `resolve`, which takes links in a circle for a fault of the program.
+    parent = Path(os.path.realpath(path.parent))
+    if outside or not parent.is_relative_to(os.path.realpath(folder)):
         raise TransferError(f"the image has a file that would lie elsewhere: {name}")
     return path
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 from oci.connection import Connection
 from oci.errors import PushRefusedError, TransferError
 from oci.layers import Layer
-from oci.web import PassingError, RefusedError
+from oci.web import LARGEST_BYTES, PassingError, RefusedError
 
 CHUNK = 64 << 20
 """Bytes of one PATCH: what is sent again where the connection breaks. What is not larger goes
@@ -178,7 +178,7 @@ def _request(
         body = blob.content.chunks(*span)  # anew with each try
         with connection.web.send(method, url, {**headers, **own}, body) as answer:
             try:
-                answer.read()
+                answer.read(LARGEST_BYTES)
             except (OSError, http.client.HTTPException) as error:
                 raise PassingError(f"{method}: {error}") from error
             found: Message = answer.headers

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from email.message import Message
 from typing import IO, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from oci.errors import TransferError, UnreachableError
 
@@ -25,6 +25,9 @@ ATTEMPTS = 8
 _SCHEMES = ("https", "http")
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_ANSWER = 10_000
+LARGEST_BYTES = 64 << 20
+"""Of an answer that is kept in memory. Registries take manifests of 4 MiB; a hub's list of the
+files of a large model is of that order."""
 
 
 class PassingError(Exception):
@@ -42,7 +45,7 @@ class RefusedError(TransferError):
         """A registry's own words; empty where it has none."""
 
 
-class _SameHost(urllib.request.HTTPRedirectHandler):
+class SameHost(urllib.request.HTTPRedirectHandler):
     """Storage behind a hub or registry is another host, and has its own signature in the URL."""
 
     def redirect_request(
@@ -54,6 +57,10 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
         headers: Any,
         newurl: str,
     ) -> urllib.request.Request | None:
+        if "@" in urlsplit(newurl).netloc:
+            raise TransferError(
+                f"{_without_query(req.full_url)} leads on to an address with a user or password"
+            )
         found = super().redirect_request(req, fp, code, msg, headers, newurl)
         if found is None:
             return None
@@ -65,11 +72,20 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
 
 
 class Web:
-    """A client. `sleep` is what passes the time before a further try."""
+    """A client. `sleep` is what passes the time before a further try; `handlers` are urllib's, for
+    who judges where a request goes."""
 
-    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._opener = urllib.request.build_opener(_SameHost)
+    def __init__(
+        self,
+        sleep: Callable[[float], None] = time.sleep,
+        handlers: Iterable[urllib.request.BaseHandler] = (),
+    ) -> None:
+        self._opener = urllib.request.build_opener(SameHost, *handlers)
         self._sleep = sleep
+
+    def guarded(self, *handlers: urllib.request.BaseHandler) -> Web:
+        """The same with handlers."""
+        return Web(self._sleep, handlers)
 
     def open(self, url: str, headers: Mapping[str, str]) -> Any:
         """The response, whose body is still to be read; PassingError or RefusedError."""
@@ -87,6 +103,10 @@ class Web:
         What servers name (a realm, a redirect) may be no file of this machine."""
         if urlsplit(url).scheme not in _SCHEMES:
             raise TransferError(f"{_without_query(url)} is no address of HTTP")
+        if "@" in urlsplit(url).netloc:
+            raise TransferError(
+                f"{_without_query(url)}: an address with a user or password in it is not taken"
+            )
         request = urllib.request.Request(  # noqa: S310  # https, or a test's
             url, data=body, headers=dict(headers), method=method
         )
@@ -136,9 +156,16 @@ class Web:
     ) -> tuple[bytes, Message]:
         with self.send(method, url, headers, body) as answer:
             try:
-                return answer.read(), answer.headers
+                body = answer.read(LARGEST_BYTES + 1)
             except (OSError, http.client.HTTPException) as error:
                 raise PassingError(f"{_without_query(url)}: {_reason(error)}") from error
+            if len(body) > LARGEST_BYTES:
+                raise TransferError(
+                    f"{_without_query(url)} answers with more than {LARGEST_BYTES >> 20} MiB"
+                )
+            if answer.length:
+                raise PassingError(f"{_without_query(url)}: the connection ended early")
+            return body, answer.headers
 
 
 def _detail(error: urllib.error.HTTPError) -> str:
@@ -151,8 +178,10 @@ def _detail(error: urllib.error.HTTPError) -> str:
 
 
 def _without_query(url: str) -> str:
-    """Queries carry signatures, and this goes to logs."""
-    return url.partition("?")[0]
+    """Queries carry signatures, users passwords, and this goes to logs."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=host, query="", fragment=""))
 
 
 def _reason(error: Exception) -> str:

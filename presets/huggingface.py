@@ -145,9 +145,11 @@ def _of_vllm(
     fields["expert_parallel"] = known.expert_parallel or _experts_whole(merged)
     if any(_CONSOLIDATED.search(file.path) for file in _top(weights)):
         fields |= dict.fromkeys(("load_format", "config_format", "tokenizer_mode"), "mistral")
+        if any(_is_shared(file.path) for file in _top(weights)):
+            fields["runtimes"] = ("vllm", "transformers")
     if choice is not None:
         fields |= {"gguf_file": choice.path, "gguf_bytes": choice.size}
-        fields["runtimes"] = ("vllm", "llamacpp")
+        fields["runtimes"] = (*fields.get("runtimes", ("vllm",)), "llamacpp")
     return fields
 
 
@@ -178,6 +180,11 @@ def _weights(hf_id: str, config: Mapping[str, Any], weights: tuple[File, ...]) -
         "quantization": layout or method,
         "dtype": "float16" if stored == "float16" else "bfloat16",
     }
+
+
+def _is_shared(path: str) -> bool:
+    """Safetensors that others than Mistral's own programs load."""
+    return bool(_SAFETENSORS.search(path)) and not _CONSOLIDATED.search(path)
 
 
 def _top(weights: tuple[File, ...]) -> tuple[File, ...]:

@@ -133,6 +133,11 @@ def refuse(model: Model, method: Method) -> None:
             f"{model.name} has GGUF weights alone, which cannot be tuned: name the repository that"
             " they were made from, with safetensors"
         )
+    if model.load_format and "transformers" not in model.runtimes:
+        raise NotTunableError(
+            f"{model.name} has weights in the format of {model.load_format} alone, which cannot be"
+            " tuned: name a repository with safetensors of Hugging Face's layout"
+        )
     if model.quantization and (model.quantization != BITSANDBYTES or method == "full"):
         raise NotTunableError(
             f"{model.name} has {model.quantization} weights, through which {method} computes no"

@@ -72,7 +72,6 @@ def facts(
         weights_gib=weights_gib,
         auth_required=auth_required,
         runtime_refusal=runtime_refusal,
-        unreleased=registry.unreleased,
         layout=judged.layout,
         fits=judged.misfit,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apis import reports
 from apis.reports import Reports
@@ -42,6 +42,8 @@ class _Entry:
     told: Reports = field(default_factory=Reports)
     known: Reports = field(default_factory=Reports)
     told_at: float = 0.0
+    container: str = ""
+    """Whose words the stage is."""
     failures: int = 0
     task: asyncio.Task[None] | None = None
 
@@ -87,9 +89,16 @@ class PodLogs:
             if old is not None:
                 self._forget(old.metadata.uid)
             return
-        if not self._running or not podreports.speaking(new):
+        container = podreports.speaking(new)
+        if not self._running or not container:
             return
         entry = self._entries.setdefault(new.metadata.uid, _Entry())
+        if container != entry.container:
+            entry.container = container
+            entry.told, entry.known = (
+                replace(entry.told, stage=None),
+                replace(entry.known, stage=None),
+            )
         if entry.task is None:
             entry.task = asyncio.create_task(self._follow(new, entry))
 
@@ -136,6 +145,8 @@ class PodLogs:
             entry.failures += 1
             return backoff(entry.failures, *SILENCE_SECONDS)
         entry.failures = 0
+        if container != entry.container:
+            return EVERY_SECONDS  # another one speaks by now
         self._take(pod, entry, reports.read(text.splitlines()))
         return EVERY_SECONDS
 

@@ -13,7 +13,8 @@ from presets.model import Model
 
 Adapters = Literal["none", "start", "running"]
 """When LoRA adapters can come: never, with the start, or also while the engine runs."""
-Format = Literal["safetensors", "gguf"]
+Format = Literal["safetensors", "gguf", "mistral"]
+"""What weights lie in; mistral: `consolidated*` files, with a config of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,6 @@ class EngineProfile:
     name: Engine
     image: str = ""
     """Somebody else's, in full; empty is `<registry>/kaito-serving-<name>` of the release."""
-    released: bool = True
-    """Whether there is an image at all; without one the user must name their own."""
     command: tuple[str, ...] = ()
     """Empty is the image's own entry point."""
     argv: Callable[[Model, Fit, Options], list[str]]

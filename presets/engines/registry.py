@@ -23,17 +23,5 @@ def refusal(model: Model | None, runtime: str) -> str | None:
     return f"{model.name} {why}" if model is not None and why else None
 
 
-def unreleased(runtime: str, image: str) -> str | None:
-    """Why the engine of that name cannot be started by this release; None where it can. `image` is
-    the user's own, if any."""
-    profile = _profile(runtime)
-    if profile is None or profile.released or image:
-        return None
-    return (
-        f'runtime "{runtime}" has no image in this release: name one that has its server in'
-        " inference.preset.presetOptions.image, or use another runtime"
-    )
-
-
 def _profile(runtime: str) -> EngineProfile | None:
     return next((profile for name, profile in ENGINES.items() if name == runtime), None)

@@ -61,9 +61,9 @@ def _ours(options: Options) -> list[str]:
 def _cannot_serve(model: Model) -> str:
     """W-C20. KAITO has a list of models that its server was tried with; ours serves what
     transformers loads, and refuses what it cannot."""
-    if model.load_format or model.config_format:
+    if (model.load_format or model.config_format) and "transformers" not in model.runtimes:
         return (
-            f"has weights in the format of {model.load_format or model.config_format}, which"
+            f"has weights in the format of {model.load_format or model.config_format} alone, which"
             " transformers does not load: use the vllm runtime"
         )
     if model.quantization and model.quantization not in _QUANTISED:

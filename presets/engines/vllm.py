@@ -145,4 +145,5 @@ PROFILE = EngineProfile(
     multi_node=True,
     adapters="running",
     strength=True,
+    formats=frozenset({"safetensors", "mistral"}),
 )

@@ -68,8 +68,7 @@ class Images:
 
     def tools(self, profile: EngineProfile) -> str:
         """What downloads for the engine: its own image, or where we make none the smallest."""
-        ours = profile.released and not profile.image
-        return self.serving(profile.name if ours else "llamacpp")
+        return self.serving("llamacpp" if profile.image else profile.name)
 
 
 def serving(

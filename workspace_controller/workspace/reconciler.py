@@ -21,6 +21,7 @@ from kube.errors import (
     NotFoundError,
 )
 from kube.meta import Manifest, ObjectMeta, Resource
+from kube.objects import JOBS
 from workspace_controller.plan import Event, Plan
 from workspace_controller.settings import Settings
 from workspace_controller.workspace import finalize, status
@@ -128,7 +129,10 @@ class WorkspaceReconciler:
         try:
             await self._telling(workspace, manifest, self._client.create(manifest))
         except AlreadyExistsError:
-            return  # made in a round that the cache does not show yet: the name is its identity
+            # Made in a round that the cache does not show yet: the name is its identity. But users
+            # have Jobs, too, and the cache none without our label.
+            if manifest["kind"] == JOBS.kind and not await self._has_job(workspace):
+                raise
 
     async def _apply(self, manifest: Manifest, workspace: Workspace, seen: Observed) -> None:
         """What users edit without force: who has set a field otherwise since we looked is not to
@@ -163,6 +167,14 @@ class WorkspaceReconciler:
             raise
         if kind in _TOLD:
             self._tell(workspace, Event("Normal", f"{kind}Created", f"{kind} {name} created"))
+
+    async def _has_job(self, workspace: Workspace) -> bool:
+        """Whether the Job of its name is its own."""
+        meta = workspace.metadata
+        found = await self._client.get(JOBS, meta.name, meta.namespace)
+        return found is None or any(
+            each.uid == meta.uid for each in found.metadata.owner_references
+        )
 
     async def _is_newest(self, resource: Resource[Any], known: ObjectMeta) -> bool:
         now = await self._client.get(resource, known.name, known.namespace)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from apis.kaito.v1beta1 import conditions as c
 from apis.kaito.v1beta1.workspace import PresetSpec, Workspace
-from apis.kaito.validation import Facts, FieldError, describe, remarks
+from apis.kaito.validation import Facts, FieldError, describe
 from apis.kaito.validation import inference as inference_rules
 from apis.kaito.validation import metadata as metadata_rules
 from apis.kaito.validation import resource as resource_rules
@@ -71,7 +71,6 @@ def refuse_invalid(workspace: Workspace, seen: Observed, settings: Settings) -> 
     refuse("InvalidInstanceType", resource_rules.instance_type(workspace, facts))
     refuse("InvalidPreset", inference_rules.preset(workspace, facts))
     refuse("RuntimeNotSupported", inference_rules.runtime(workspace, facts))
-    refuse("RuntimeNotSupported", remarks.runtime(workspace, facts))
     refuse("InvalidWeights", weights_rules.source(workspace, facts))
     refuse("InvalidConfig", inference_rules.config(workspace, facts))
 

@@ -96,6 +96,7 @@ NEXT_STEPS: Mapping[str, str] = {
     " another",
     "ModelDoesNotFit": "delete it and create it anew with a larger instance type, or ask for less"
     " in the ConfigMap that inference.config, or tuning.config, names",
+    "JobNameTaken": "delete that Job, or create the Workspace anew under another name",
     "NodePoolNameTaken": "delete it and create it anew under another name, or delete that NodePool",
     "InvalidTuning": "correct it: kubectl edit workspace",
     c.REASON_TUNING_OUT_OF_MEMORY: "ask for less in the ConfigMap that tuning.config names"

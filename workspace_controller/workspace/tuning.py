@@ -8,16 +8,16 @@ from datetime import timedelta
 
 from apis.kaito.v1beta1 import conditions as c
 from apis.kaito.v1beta1 import labels
-from apis.kaito.v1beta1.status import TuningStatus
-from apis.kaito.v1beta1.workspace import Workspace
+from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace
 from kube.meta import Condition, Manifest, Status
-from kube.objects import JOBS, Pod
+from kube.objects import JOBS, Pod, Unstructured
 from workspace_controller.errors import UserError
 from workspace_controller.manifests.tuning import tuning_job
 from workspace_controller.plan import Deletion, Event, Plan
 from workspace_controller.settings import Settings
 from workspace_controller.workspace import (
     failures,
+    podreports,
     revision,
     tuningfailures,
     tuningreport,
@@ -40,10 +40,12 @@ def training(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
         return _succeeded(workspace, seen, settings, run)
     if (failure := run.failure) is not None:
         return _failed(workspace, seen, settings, run, failure)
+    if run.foreign:
+        return _of_another(run)
+    told = Plan(status={"tuning": tuningreport.status(workspace, seen, run)})
     if not run.at_work:
-        return Plan()
-    told = tuningreport.status(workspace, seen, run)
-    return Plan(conditions=(_started(workspace, seen, run),), status={"tuning": told})
+        return told
+    return told + Plan(conditions=(_started(workspace, seen, run),))
 
 
 def tuning(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
@@ -56,14 +58,13 @@ def tuning(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
     number = revision.number(workspace, seen.revisions)
     wanted = tuning_job(workspace, work, tuned, settings, run=run.wanted, number=number)
     if run.job is None:
-        fresh = {"tuning": TuningStatus()}
-        return Plan(create=(wanted,), status=fresh) + _pending("the Job is made")
-    if run.foreign:
-        name = run.job.metadata.name
-        return _pending(f"Job {name} is another's; delete it, or rename the Workspace")
+        if left := sorted(pod.metadata.name for pod in seen.pods if _trains(pod)):
+            # Whoever deletes a Job does not wait for its pods, which still write.
+            return _pending(f"pods of an earlier Job end: {', '.join(left)}")
+        return Plan(create=(wanted,)) + _pending("the Job is made")
     if run.is_going:
-        return _pending("the Job of an earlier revision ends")
-    if run.is_current and _place(run.job.spec) == _place(wanted["spec"]):
+        return _pending("the Job ends, and another follows")
+    if run.is_current and not _is_misplaced(run, run.job, wanted, seen):
         return Plan()
     why = f"revision {number}: the Job is made anew"
     if run.ended("Complete") is not None:
@@ -101,6 +102,10 @@ def _succeeded(workspace: Workspace, seen: Observed, settings: Settings, run: Ru
     )
     if workspace.condition(c.WORKSPACE_SUCCEEDED).status != "True":
         done += Plan(events=(Event("Normal", "TuningSucceeded", words),))
+        # Stored before the node goes, and with it the pod that said it; that brings us back.
+        left = GRACE - (seen.now - (run.ended_at() or seen.now))
+        if left > timedelta(0):
+            return done + Plan(look_again=left.total_seconds())
     if any(not pod.ended for pod in tuningrun.pods(run, seen)):
         return done  # its last words are on their way, and go with the node
     return done + _nodes(workspace, seen, settings, "the tuning has succeeded")
@@ -199,6 +204,28 @@ def _has_begun(pod: Pod) -> bool:
     return pod.ended or any(
         each.state.running is not None or each.state.terminated is not None for each in statuses
     )
+
+
+def _trains(pod: Pod) -> bool:
+    return not pod.ended and podreports.of_job(pod)
+
+
+def _is_misplaced(run: Run, job: Unstructured, wanted: Manifest, seen: Observed) -> bool:
+    """Whether its next pod would look for other nodes than these. One that is on its node stays:
+    what it has done since its last checkpoint would be lost."""
+    if any(pod.spec.node_name and not pod.ended for pod in tuningrun.pods(run, seen)):
+        return False
+    return _place(job.spec) != _place(wanted["spec"])
+
+
+def _of_another(run: Run) -> Plan:
+    """The name is taken; said before a node is paid for."""
+    owners = run.job.metadata.owner_references if run.job else ()
+    name = run.job.metadata.name if run.job else ""
+    if any(owner.kind == WORKSPACES.kind for owner in owners):
+        return _pending(f"Job {name} of an earlier Workspace ends")
+    message = f"Job {name} is not this Workspace's; delete it, or rename the Workspace"
+    raise UserError(c.JOB_STARTED, "JobNameTaken", message)
 
 
 def _place(spec: Manifest) -> Manifest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from apis import reports
+from apis.kaito.v1beta1 import conditions as c
 from apis.kaito.v1beta1.status import TuningStatus
 from apis.kaito.v1beta1.workspace import Workspace
 from apis.reports import Result, Training
@@ -16,9 +17,12 @@ from workspace_controller.workspace.tuningrun import Run
 
 def status(workspace: Workspace, seen: Observed, run: Run) -> TuningStatus:
     """What was known, with what the newest pod says now. What is known of the run outlives its
-    pods, whose logs go with their node."""
-    pods = tuningrun.pods(run, seen)
+    pods, whose logs go with their node; it does not outlive the run."""
     before = workspace.status.tuning or TuningStatus()
+    if not run.is_current:
+        known = run.succeeded and workspace.condition(c.WORKSPACE_SUCCEEDED).status == "True"
+        return before if known else TuningStatus()
+    pods = tuningrun.pods(run, seen)
     counted = run.count("active") + run.count("succeeded") + run.count("failed")
     after = before.model_copy(update={"attempts": max(before.attempts, counted, len(pods))})
     told = (seen.reports.get(pod.metadata.uid) for pod in pods)

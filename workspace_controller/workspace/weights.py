@@ -102,9 +102,11 @@ def source(
 
     The annotations have been judged by `apis.kaito.validation.weights` before.
     """
-    gguf = registry.ENGINES[fit.engine].formats == {"gguf"}
-    file = (model.gguf_file or "") if gguf else ""
+    formats = registry.ENGINES[fit.engine].formats
+    file = (model.gguf_file or "") if formats == {"gguf"} else ""
     wanted = replace(_wanted(workspace, model, seen, settings.weights), file=file)
+    if wanted.load_format not in formats:
+        wanted = replace(wanted, load_format="")
     if wanted.kind not in ("hub", "registry"):
         return wanted
     cache = _cache(seen, settings.weights, nvme=nvme)

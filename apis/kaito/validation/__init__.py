@@ -48,7 +48,7 @@ _CREATE = (
     tuning.destination,
 )
 
-_REMARKS = (remarks.reserved_keys, remarks.count, remarks.runtime, tuning.config_notes)
+_REMARKS = (remarks.reserved_keys, remarks.count, tuning.config_notes)
 
 _UPDATE = (
     metadata.workload_kept,

@@ -60,8 +60,6 @@ class Facts:
     auth_required: Callable[[str], bool | None] = _nothing
     runtime_refusal: Callable[[str, str], str | None] | None = None
     """(preset, runtime) → why the runtime can never serve the preset."""
-    unreleased: Callable[[str, str], str | None] | None = None
-    """(runtime, the user's own image) → why this release cannot start the runtime."""
     layout: Callable[[Workspace, Mapping[str, str] | None], Layout | None] = _nothing
     """How many nodes a preset is laid out on, with the data of its ConfigMap; None where it is for
     the Workspace to say."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from apis.errors import Errors, FieldError
 from apis.kaito.v1beta1 import labels
 from apis.kaito.v1beta1.workspace import Workspace
-from apis.kaito.validation import inference
 from apis.kaito.validation.facts import Facts
 
 
@@ -33,14 +32,3 @@ def count(workspace: Workspace, facts: Facts) -> Errors:
         "resource.count",
         f"{workspace.resource.count} is not looked at: {layout.why}, and so many {made}",
     )
-
-
-def runtime(workspace: Workspace, facts: Facts) -> Errors:
-    """A manifest that names an engine without an image applies all the same: it is KAITO's. Nothing
-    is paid for meanwhile, as the controller says so in the status."""
-    preset = workspace.inference.preset if workspace.inference else None
-    if preset is None or facts.unreleased is None:
-        return
-    engine = inference.runtime_of(workspace, facts)
-    if why := facts.unreleased(engine, preset.preset_options.image):
-        yield FieldError(f"metadata.annotations[{labels.RUNTIME_ANNOTATION}]", why)

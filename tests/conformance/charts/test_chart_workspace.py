@@ -34,6 +34,7 @@ def test_workspace_controller_gets_its_settings() -> None:
         "FEATURE_GATES": "disableNodeAutoProvisioning=false,vLLM=true",
         "ESTIMATOR": "fit",
         "BENCHMARK": "true",
+        "POD_LOGS": "true",
         "WEBHOOK_SERVICE": "workspace",
         "WEBHOOK_PORT": "9443",
         "WEBHOOK_CERT_SECRET": "workspace-webhook-cert",
@@ -46,6 +47,11 @@ def test_workspace_controller_gets_its_settings() -> None:
     }
     assert container(objects)["command"] == ["workspace-controller"]
     assert only(objects, "Deployment")["spec"]["replicas"] == 2
+
+
+def test_registries_without_tls_are_named() -> None:
+    told = environment(render("workspace", {"insecureRegistries": "plain.example:5000, other"}))
+    assert settings.process(told).insecure_registries == "plain.example:5000,other"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +82,8 @@ WORKSPACE_MAY = [
     ("apps", "statefulsets", "get list watch create patch delete"),
     ("", "services", "get list watch create patch"),
     ("", "pods", "get list watch create patch delete"),
+    ("", "pods/log", "get"),
+    ("batch", "jobs", "get list watch create delete"),
     ("apps", "controllerrevisions", "get list watch create patch delete"),
     ("", "configmaps", "get list watch"),
     ("storage.k8s.io", "csidrivers", "get"),
@@ -90,6 +98,7 @@ WORKSPACE_MAY_NOT = [
     ("", "services", "delete"),
     ("", "pods", "update deletecollection"),
     ("", "pods/exec", "create"),
+    ("batch", "jobs", "update patch deletecollection"),
     ("", "secrets", "list watch update patch delete"),
     ("", "configmaps", "create patch delete"),
 ]
@@ -98,6 +107,12 @@ WORKSPACE_MAY_NOT = [
 def test_workspace_controller_may_do_its_work_and_no_more() -> None:
     role = only(render("workspace"), "ClusterRole")
     assert_rights(role, WORKSPACE_MAY, WORKSPACE_MAY_NOT)
+
+
+def test_who_reads_no_logs_may_read_none() -> None:
+    objects = render("workspace", {"podLogs": {"enabled": False}})
+    assert not allows(only(objects, "ClusterRole"), "", "pods/log", "get")
+    assert settings.process(environment(objects)).pod_logs is False
 
 
 def test_who_brings_the_nodes_asks_for_no_claims() -> None:

@@ -53,9 +53,10 @@ def server(
     )
 
 
-def in_work(server: Server) -> float:
-    counted = server.metrics().items()
-    return sum(value for name, value in counted if name.startswith("vllm:num_requests_running"))
+def counted(server: Server, what: str) -> float:
+    """Requests that vLLM has `running` or `waiting`."""
+    found = server.metrics().items()
+    return sum(value for name, value in found if name.startswith(f"vllm:num_requests_{what}{{"))
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -109,7 +110,7 @@ def test_with_the_key_the_model_answers(server: Server) -> None:
 def test_too_much_is_refused_with_429_and_when_to_come_again(server: Server) -> None:
     """As many as are worked on wait; streams count until they end."""
     taken = [server.in_the_background(COMPLETIONS, request(150)) for _ in range(2 * AT_ONCE)]
-    until(lambda: in_work(server) == AT_ONCE)
+    until(lambda: counted(server, "running") == counted(server, "waiting") == AT_ONCE)
     refused = server.post(COMPLETIONS, request(1))
     assert refused.status == 429
     assert int(refused.headers["Retry-After"]) >= 1
@@ -123,7 +124,7 @@ def test_too_much_is_refused_with_429_and_when_to_come_again(server: Server) -> 
 def test_a_stream_that_runs_when_the_server_is_told_to_end_ends_first(server: Server) -> None:
     """And the exit code is 0. The last, since the server is gone after it."""
     running = server.in_the_background(COMPLETIONS, request(300))
-    until(lambda: in_work(server) == 1)
+    until(lambda: counted(server, "running") == 1)
     server.process.send_signal(signal.SIGTERM)
     until(lambda: server.get("/health", key="").status == 503)
     refused = server.post(COMPLETIONS, request(1))

@@ -36,11 +36,11 @@ def tiny(
     return Tiny(folder, json.loads((folder / "expected.json").read_text()))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def start(
     tmp_path_factory: pytest.TempPathFactory, python: Path, image_environment: dict[str, str]
 ) -> Iterator[Start]:
-    """`start(model, "--flag=value", KEY="value")` returns at once; all end with the module."""
+    """`start(model, "--flag=value", KEY="value")` returns at once; all end with the session."""
     running: list[subprocess.Popen[str]] = []
 
     def begin(model: Path, *flags: str, **environment: str) -> Server:
@@ -65,7 +65,7 @@ def start(
         process.wait()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(start: Start, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """With adapters, a token to change them, and room for 8 answers at once."""
     place = tmp_path_factory.mktemp("pod")

@@ -260,6 +260,46 @@ async def test_what_cannot_work_is_said_and_nothing_is_paid_for(cluster: Cluster
     assert await cluster.claims() == []
 
 
+def a_users_job(cluster: Cluster, labels: dict[str, str]) -> Manifest:
+    pod = {"restartPolicy": "Never", "containers": [{"name": "own", "image": "own.example/own:1"}]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "falcon", "namespace": cluster.namespace, "labels": labels},
+        "spec": {"template": {"spec": pod}},
+    }
+
+
+async def test_a_job_of_that_name_that_is_somebody_elses_is_left_alone(cluster: Cluster):
+    await cluster.client.create(a_users_job(cluster, {"kaito.sh/workspace": "falcon"}))
+    async with cluster.controller() as process:
+        await create_tuning(cluster)
+        workspace = await told(
+            cluster, "JobStarted", "False", "JobNameTaken", words="falcon", stage="Validating"
+        )
+        assert workspace.status.state == "Failed"
+        await process.quiet()
+        assert await cluster.claims() == []
+        await cluster.client.delete(
+            JOBS, "falcon", namespace=cluster.namespace, propagation="Background"
+        )
+        await cluster.one_claim()
+
+
+async def test_a_job_that_we_do_not_watch_is_told_once_it_is_in_the_way(cluster: Cluster):
+    await cluster.client.create(a_users_job(cluster, {}))
+    async with cluster.controller():
+        await create_tuning(cluster)
+        await cluster.bring_up(await cluster.one_claim())
+        await told(
+            cluster,
+            "JobStarted",
+            "False",
+            "WorkspaceTuningJobStatusPending",
+            words="already exists",
+        )
+
+
 async def test_at_its_end_pods_go_before_nodes(cluster: Cluster):
     async with cluster.controller():
         job, pod = await start(cluster)

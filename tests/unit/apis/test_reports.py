@@ -32,10 +32,27 @@ def test_the_last_word_of_each_kind_counts() -> None:
         "KAITO_TUNING 3",
         'KAITO_TUNING {"step": 3}',
         reports.line(RESULT),
+        'KAITO_TUNING {"step": "3", "steps": 10}',
+        'KAITO_TUNING {"step": true, "steps": 10}',
+        'KAITO_TUNING {"step": 3, "steps": 1.5}',
+        'KAITO_TUNING {"step": 3, "steps": 99999999999}',
+        "KAITO_TUNING " + "[" * 200_000,
     ],
 )
 def test_what_is_no_whole_report_is_passed_over(text: str) -> None:
     assert reports.parse(Training, text) is None
+
+
+@pytest.mark.parametrize("value", ['"soon"', "Infinity", "-1e999", "[1]", "null"])
+def test_what_cannot_be_counts_as_unsaid(value: str) -> None:
+    text = f'KAITO_TUNING {{"step": 3, "steps": 10, "eta_seconds": {value}}}'
+    assert reports.parse(Training, text) == Training(step=3, steps=10)
+
+
+def test_a_loss_that_is_no_number_is_said() -> None:
+    found = reports.parse(Training, 'KAITO_TUNING {"step": 3, "steps": 10, "loss": NaN}')
+    assert found is not None
+    assert found.loss != found.loss
 
 
 def test_keys_of_a_newer_image_do_no_harm() -> None:

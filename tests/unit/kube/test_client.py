@@ -17,6 +17,7 @@ from kube.errors import (
     ForbiddenError,
     GoneError,
     InvalidError,
+    KubeError,
     NotFoundError,
     ServerError,
     TooManyRequestsError,
@@ -50,6 +51,28 @@ async def test_get_gives_the_object_or_none(server: FakeApiServer, client: Clien
     assert isinstance(found, ConfigMap)
     assert found.data == {"k": "v"}
     assert await client.get(CONFIG_MAPS, "a", "elsewhere") is None
+
+
+async def test_logs_are_the_end_of_what_a_container_wrote(
+    server: FakeApiServer, client: Client
+) -> None:
+    server.logs["a", "main"] = "one\ntwo\nthr\u00e9e\n"
+    found = await client.logs("a", "default", container="main", tail_lines=2, limit_bytes=100)
+    assert found == "two\nthr\u00e9e\n"
+    (asked,) = server.requests
+    assert asked.path == "/api/v1/namespaces/default/pods/a/log"
+
+
+async def test_logs_that_cannot_be_had_are_asked_for_once(
+    server: FakeApiServer, client: Client
+) -> None:
+    """Not even where a kubelet is gone, which the API server tells with a 500."""
+    with pytest.raises(KubeError):
+        await client.logs("a", "default", container="init", tail_lines=1, limit_bytes=1)
+    server.refuse(5, 500)
+    with pytest.raises(ServerError):
+        await client.logs("a", "default", container="init", tail_lines=1, limit_bytes=1)
+    assert len(server.requests) == 2
 
 
 async def test_create_stores_and_refuses_a_second(server: FakeApiServer, client: Client) -> None:

@@ -221,6 +221,15 @@ async def test_an_exec_plugin_is_asked_and_asked_again(
     assert await endpoint.credentials.authorization() == "Bearer t2"
 
 
+def test_an_exec_plugin_needs_a_package_that_images_leave_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes.client", None)
+    path = a_kubeconfig(tmp_path, {"exec": {"command": "/bin/false"}})
+    with pytest.raises(config.ConfigError, match=r"takes the package kubernetes.* use a token"):
+        config.load(path)
+
+
 def test_the_kubernetes_package_is_not_imported_without_need() -> None:
     code = "import kube.manager, kube.config, sys; print('kubernetes' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

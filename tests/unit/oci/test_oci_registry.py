@@ -7,12 +7,13 @@ import io
 import json
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from email.message import Message
 from pathlib import Path
 
 import pytest
 
-from oci import download, files, upload
+from oci import download, files, upload, web
 from oci.connection import Connection
 from oci.credentials import NONE, Credentials, Entry
 from oci.errors import (
@@ -24,9 +25,10 @@ from oci.errors import (
 )
 from oci.image import Image
 from oci.layers import Layer, bytes_layer, file_layer, tar_layer
+from oci.progress import Progress
 from oci.reference import Reference
 from oci.registry import Registry
-from oci.web import ATTEMPTS, Web, _SameHost
+from oci.web import ATTEMPTS, SameHost, Web
 from tests.fakes.registry import Registry as Fake
 
 
@@ -269,6 +271,36 @@ def test_a_redirected_question_stays_one() -> None:
     """Else the answer to whether a blob is there would be the blob."""
     asked = urllib.request.Request("https://r.example/a", method="HEAD")
     target = "https://storage.example/b"
-    found = _SameHost().redirect_request(asked, io.BytesIO(), 307, "", Message(), target)
+    found = SameHost().redirect_request(asked, io.BytesIO(), 307, "", Message(), target)
     assert found is not None
     assert found.get_method() == "HEAD"
+
+
+def test_an_endless_answer_is_not_kept(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed = opened(fake).push(an_image(b"x", annotations={"long": "x" * 2000}))
+    monkeypatch.setattr(web, "LARGEST_BYTES", 2000)
+    with pytest.raises(TransferError, match=r"manifests/sha256:\w+ answers with more than"):
+        opened(fake, wanted=pushed).pull_manifest()
+
+
+def test_a_manifest_that_is_cut_is_asked_for_again(fake: Fake) -> None:
+    pushed = opened(fake).push(an_image(b"x"))
+    path = f"/v2/{fake.name}/manifests/{pushed}"
+    fake.cut[path] = 5
+    assert opened(fake, wanted=pushed).pull_manifest()
+    assert fake.asked[path] == 3, "without a token, cut, whole"
+
+
+def test_a_blob_that_does_not_end_fills_no_disk(fake: Fake, tmp_path: Path) -> None:
+    image = an_image(b"x" * 100_000)
+    opened(fake).push(image)
+    blob = replace(opened(fake).pull_blob(image.layers[0].descriptor()), size=10)
+    with pytest.raises(TransferError, match="arrives damaged"):
+        download.fetch([blob], tmp_path, Web(sleep=lambda _: None))
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_more_than_a_byte_too_much_is_written() -> None:
+    file, progress = io.BytesIO(), Progress(10, 0, lambda _: None)
+    download._copy(io.BytesIO(b"x" * 1000), file, progress, 10)
+    assert len(file.getvalue()) == 11

@@ -157,6 +157,9 @@ def test_mistrals_own_files_and_format() -> None:
     formats = (model.load_format, model.config_format, model.tokenizer_mode)
     assert formats == ("mistral", "mistral", "mistral")
     assert (model.reasoning_parser, model.tool_parser) == ("", "mistral")
+    assert "transformers" in model.runtimes
+    alone = read(params, gib("consolidated.safetensors", 9.7))
+    assert (alone.load_format, alone.runtimes) == ("mistral", ("vllm",))
 
 
 def test_single_precision_is_loaded_in_half_the_bytes() -> None:

@@ -131,3 +131,10 @@ def test_default_modules_of_phi_3_alone():
     known = catalog.load()
     assert tuning.target_modules(known.get("phi-3-mini-4k-instruct")).startswith("k_proj,q_proj")
     assert tuning.target_modules(MISTRAL) == ""
+
+
+def test_weights_in_mistrals_format_alone_cannot_be_tuned():
+    alone = msgspec.structs.replace(MISTRAL, runtimes=("vllm",))
+    with pytest.raises(NotTunableError, match="in the format of mistral alone"):
+        tuning.refuse(alone, "lora")
+    tuning.refuse(MISTRAL, "lora")

@@ -127,6 +127,16 @@ CASES = [
         id="llama.cpp on a node with GPUs",
     ),
     pytest.param(
+        "workload-llamacpp-adapters",
+        {
+            "annotations": {"kaito.sh/runtime": "llamacpp"},
+            "instance_type": "local-cpu-2",
+            "inference": {"adapters": ADAPTERS},
+        },
+        "local",
+        id="llama.cpp with adapters",
+    ),
+    pytest.param(
         "workload-transformers",
         {
             "annotations": {"kaito.sh/runtime": "transformers"},

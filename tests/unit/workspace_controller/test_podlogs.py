@@ -197,6 +197,17 @@ async def test_another_stage_is_told_at_once(cluster: Cluster) -> None:
     assert cluster.told().stage == Stage(stage=reports.LOAD)
 
 
+async def test_what_one_container_said_is_not_said_of_the_next(cluster: Cluster) -> None:
+    cluster.kubelet.says(downloaded(100))
+    await cluster.put(fetching())
+    assert cluster.told().stage == downloaded(100)
+    cluster.kubelet.says()
+    await cluster.put(loading())
+    assert cluster.told() == Reports()
+    await cluster.pass_()
+    assert cluster.told() == Reports()
+
+
 async def test_what_has_left_the_tail_is_still_known(cluster: Cluster) -> None:
     cluster.kubelet.says(Stage(stage=reports.LOAD))
     await cluster.put(loading())

@@ -257,19 +257,6 @@ class TestFacts:
         assert self.facts.runtime_refusal is not None
         assert (self.facts.runtime_refusal(preset, runtime) is None) == served
 
-    @pytest.mark.parametrize(
-        ("runtime", "image", "starts"),
-        [
-            ("transformers", "", True),
-            ("transformers", "registry.example/own:1", True),
-            ("vllm", "", True),
-            ("tgi", "", True),
-        ],
-    )
-    def test_a_runtime_without_an_image_needs_the_users(self, runtime, image, starts):
-        assert self.facts.unreleased is not None
-        assert (self.facts.unreleased(runtime, image) is None) == starts
-
 
 def test_a_manifest_of_the_tests_is_admitted():
     """Or the other tests would speak of Workspaces that cannot exist."""

@@ -285,11 +285,14 @@ def test_success_gives_the_nodes_back_at_once(workspace: Workspace):
         "tuned in 400 steps; held-out loss 2.310 → 1.020;"
         " the result is registry.example/tuned@sha256:1"
     )
+    # What the pod said goes with its node, so it is stored first: in a round of its own.
+    assert (deleted(plan), events(plan)) == ([], ["TuningSucceeded"])
+    reported, plan = after(reported, seen)
     assert reported.condition("ResourceReady").reason == "NodesGivenBack"
     assert FIRST in reported.condition("ResourceReady").message
     assert reported.condition("NodesReady").reason == "AwaitingReconciliation"
     assert (deleted(plan), reported.status.worker_nodes) == ([("NodeClaim", FIRST)], ())
-    assert events(plan) == ["TuningSucceeded", "NodesGivenBack"]
+    assert events(plan) == ["NodesGivenBack"]
     assert reported.status.tuning is not None
     assert reported.status.tuning.output == RESULT.output
 
@@ -304,16 +307,27 @@ def test_success_gives_the_nodes_back_at_once(workspace: Workspace):
     )
 
 
+def test_no_status_that_cannot_be_written_keeps_nodes(workspace: Workspace):
+    job = a_job(job_of(workspace), complete=True, succeeded=1)
+    seen = a_world(**NODE, job=job)
+    assert make_plan(workspace, seen, SETTINGS).look_again == GRACE.total_seconds()
+    plan = make_plan(workspace, dataclasses.replace(seen, now=NOW + GRACE), SETTINGS)
+    assert deleted(plan) == [("NodeClaim", FIRST)]
+
+
 def test_the_result_is_waited_for_before_its_node_goes(workspace: Workspace):
     job = a_job(job_of(workspace), complete=True, succeeded=1)
-    reported, plan = after(workspace, a_world(**NODE, job=job, pods=(a_training_pod(),)))
+    seen = a_world(**NODE, job=job, pods=(a_training_pod(),))
+    reported, _ = after(workspace, seen)
+    reported, plan = after(reported, seen)
     assert (told(reported)[0], deleted(plan)) == ("Succeeded", [])
 
 
 def test_nodes_that_are_given_back_are_no_loss(workspace: Workspace):
     """An edit asks for others at once, while the old ones are still going."""
     job = a_job(job_of(workspace), complete=True, succeeded=1)
-    reported, plan = after(workspace, a_world(**NODE, job=job))
+    reported, _ = after(workspace, a_world(**NODE, job=job))
+    reported, plan = after(reported, a_world(**NODE, job=job))
     assert plan.annotations["kaito.sh/node-claim-attempts"] == '{"0":{"attempt":2}}'
     edited = a_tuning(
         tuning={"input": {"urls": ["https://data.example/b.jsonl"]}},
@@ -333,6 +347,8 @@ def test_nodes_that_stay(keep: str):
     job = a_job(job_of(workspace), **done)
     installed = settings(byo=True) if keep == "byo" else SETTINGS
     seen = a_world(**NODE, job=job)
+    if keep != "failed":
+        workspace, _ = after(workspace, seen)
     plan = make_plan(workspace, seen, installed)
     assert deleted(plan) == []
     (resource,) = (each for each in plan.conditions if each.type == "ResourceReady")
@@ -351,6 +367,7 @@ def test_a_pool_is_given_back_whole():
     pool = Unstructured(metadata=ObjectMeta(name="default-falcon", uid="p", labels=labels))
     workspace = a_tuning()
     job = a_job(job_of(workspace), complete=True)
+    workspace, _ = after(workspace, a_world(job=job))
     plan = make_plan(workspace, a_world(job=job, pool=pool), installed)
     assert deleted(plan) == [("NodePool", "default-falcon")]
     others = Unstructured(metadata=ObjectMeta(name="default-falcon", uid="p"))
@@ -477,6 +494,14 @@ CONFIGURED = {"config": "training"}
         pytest.param(
             a_training_config("training_config:\n  LoraConfig:\n    r: 4\n"), True, id="edited"
         ),
+        pytest.param(
+            a_training_config(
+                "# reviewed\ntraining_config:\n    TrainingArguments:\n"
+                "        output_dir: /mnt/out  # the volume\n"
+            ),
+            False,
+            id="commented",
+        ),
     ],
 )
 def test_a_configuration_that_is_edited_is_another_run(config: ConfigMap, restarted: bool):
@@ -499,6 +524,74 @@ def test_who_tidies_up_afterwards_asks_for_nothing_new():
     assert made(make_plan(forgotten, a_world(config=config), SETTINGS)) == [
         ("NodeClaim", FIRST),
     ]
+
+
+SECRETS: tuple[Any, ...] = (
+    {"output": {"image": "registry.example/tuned:1", "imagePushSecret": "rotated"}},
+    {"preset": {"name": "small-1b", "presetOptions": {"modelAccessSecret": "rotated"}}},
+)
+
+
+@pytest.mark.parametrize("change", SECRETS)
+def test_another_secret_is_another_try_but_nothing_after_success(change: dict[str, Any]):
+    first = job_of(a_tuning())
+    rotated = a_tuning(tuning=change)
+    failed = a_job(first, failed="PodFailurePolicy")
+    assert deleted(make_plan(rotated, a_world(**NODE, job=failed), SETTINGS)) == [("Job", "falcon")]
+    done = a_job(first, complete=True)
+    reported, _ = after(a_tuning(), a_world(job=done))
+    again = annotated(rotated, reported.metadata.annotations)
+    for job in (done, None):
+        found, plan = after(again, a_world(job=job))
+        assert (told(found)[0], made(plan), deleted(plan)) == ("Succeeded", [], [])
+
+
+def test_back_to_what_has_succeeded_takes_no_node_and_nothing_of_the_failure():
+    done, _ = after(a_tuning(), a_world(job=a_job(job_of(a_tuning()), complete=True)))
+    edited = a_tuning(tuning=EDITED, annotations=done.metadata.annotations)
+    second = job_of(edited)
+    training = Training(step=7, steps=9, loss=1.5)
+    pod = a_training_pod(exit_code=65)
+    known = {pod.metadata.uid: Reports(training=training)}
+    failed = a_job(second, failed="PodFailurePolicy")
+    reported, _ = after(edited, a_world(**NODE, job=failed, pods=(pod,), reports=known))
+    assert told(reported)[0] == "Failed"
+    assert reported.status.tuning is not None
+    assert reported.status.tuning.step == 7
+    back = with_status(
+        a_tuning(annotations=reported.metadata.annotations),
+        **{key: getattr(reported.status, key) for key in ("tuning", "conditions")},
+    )
+    again, plan = after(back, a_world(job=failed, pods=(pod,), reports=known))
+    assert (made(plan), told(again)[0]) == ([], "Succeeded")
+    assert again.status.tuning == TuningStatus()
+    # One that has succeeded has written over what the first had written.
+    over = a_job(second, complete=True)
+    assert made(make_plan(back, a_world(job=over), SETTINGS)) == [("NodeClaim", FIRST)]
+
+
+def test_another_run_has_a_status_of_its_own_before_its_job_is_there():
+    """So that no conflict, when the Job is made, leaves it what the last one came to."""
+    result = TuningStatus(step=9, steps=9, output="registry.example/tuned@sha256:1", attempts=3)
+    edited = with_status(a_tuning(tuning=EDITED), tuning=result)
+    job = a_job(job_of(a_tuning()), complete=True)
+    for seen in (a_world(job=job), a_world(**NODE, job=job), a_world()):
+        reported, _ = after(edited, seen)
+        assert reported.status.tuning == TuningStatus()
+
+
+def test_no_trainer_begins_while_one_still_writes(workspace: Workspace):
+    """`kubectl delete job` does not wait for the pod, which has two minutes for a checkpoint."""
+    job = job_of(workspace)
+    assert job["metadata"]["name"] == "falcon"
+    left = a_training_pod()
+    reported, plan = after(workspace, a_world(**NODE, pods=(left,)))
+    assert made(plan) == []
+    assert left.metadata.name in reported.condition("JobStarted").message
+    for pods in ((), (a_training_pod(exit_code=75),)):
+        assert made(make_plan(workspace, a_world(**NODE, pods=pods), SETTINGS)) == [
+            ("Job", "falcon")
+        ]
 
 
 def test_a_failed_job_that_is_deleted_is_made_again(workspace: Workspace):
@@ -527,13 +620,30 @@ def test_other_nodes_than_the_jobs_pods_can_reach_take_another_job():
     node = a_node(labels={"apps": "other"})
     plan = make_plan(elsewhere, a_world(**{**NODE, "nodes": (node,)}, job=job), SETTINGS)
     assert deleted(plan) == [("Job", "falcon")]
+    waiting = a_training_pod(node="", phase="Pending")
+    seen = a_world(**{**NODE, "nodes": (node,)}, job=job, pods=(waiting,))
+    assert deleted(make_plan(elsewhere, seen, SETTINGS)) == [("Job", "falcon")]
+    # What trains is where it is: it would lose what it has done since its checkpoint.
+    seen = dataclasses.replace(seen, pods=(a_training_pod(),))
+    assert deleted(make_plan(elsewhere, seen, SETTINGS)) == []
 
 
-def test_anothers_job_is_left_alone(workspace: Workspace):
-    job = a_job(job_of(workspace), complete=True, owner="uid-of-another")
-    reported, plan = after(workspace, a_world(**NODE, job=job))
+@pytest.mark.parametrize("world", [NODE, {}], ids=["with nodes", "without"])
+def test_anothers_job_is_left_alone_and_no_node_is_paid_for(
+    workspace: Workspace, world: dict[str, Any]
+):
+    earlier = a_job(job_of(workspace), complete=True, owner="uid-of-another")
+    reported, plan = after(workspace, a_world(**world, job=earlier))
     assert (made(plan), deleted(plan), told(reported)[0]) == ([], [], "Pending")
-    assert "is another's" in reported.condition("JobStarted").message
+    assert "of an earlier Workspace ends" in reported.condition("JobStarted").message
+    meta = msgspec.structs.replace(earlier.metadata, owner_references=())
+    users = msgspec.structs.replace(earlier, metadata=meta)
+    reported, plan = after(workspace, a_world(**world, job=users))
+    assert (made(plan), deleted(plan), told(reported)[0]) == ([], [], "Failed")
+    assert reported.condition("JobStarted").reason == "JobNameTaken"
+    tuned, _ = after(workspace, a_world(job=a_job(job_of(workspace), complete=True)))
+    reported, plan = after(tuned, a_world(job=users))
+    assert (made(plan), told(reported)[0]) == ([], "Succeeded")
 
 
 def test_an_edit_that_cannot_work_ends_nothing_and_keeps_idle_nodes_for_a_while():

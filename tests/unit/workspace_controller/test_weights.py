@@ -12,6 +12,7 @@ import yaml
 from apis.gpu import GPU
 from kube.meta import Manifest
 from kube.objects import NodeSystemInfo
+from presets.fits import Engine, Fit
 from tests.builders import (
     CATALOG,
     UID,
@@ -27,6 +28,7 @@ from workspace_controller.nodes.attempts import claim_name
 from workspace_controller.nodes.provisioner import NodeShape
 from workspace_controller.settings import WeightsSettings
 from workspace_controller.workspace import inference, sizing
+from workspace_controller.workspace import weights as weight_sources
 from workspace_controller.workspace.plan import make_plan
 from workspace_controller.workspace.sizing import Sizing
 
@@ -308,3 +310,14 @@ def test_a_gguf_file_that_is_not_served_is_not_named():
     plan = make_plan(a_workspace(), world(), settings())
     assert plan.status["serving"].engine == "vllm"
     assert "gguf" not in plan.status["serving"].weights
+
+
+@pytest.mark.parametrize(
+    ("runtime", "load_format"), [("vllm", "mistral"), ("transformers", ""), ("tgi", "")]
+)
+def test_files_come_in_the_format_that_the_engine_loads(runtime: Engine, load_format: str):
+    model = msgspec.structs.replace(CATALOG.get("small-1b"), load_format="mistral")
+    fit = Fit(nodes=1, gpus_per_node=1, engine=runtime)
+    given = a_workspace()
+    found = weight_sources.source(given, model, fit, world(), settings(), nvme=False)
+    assert found.load_format == load_format
