@@ -52,6 +52,26 @@ signal.pause()
 """
 """llama.cpp's own server with the image's parameters, and nothing else in the process."""
 
+BEFORE_THE_ENGINE = """\
+import asyncio, time
+from serving.front.server import Front
+scope = {"type": "http", "method": "POST", "path": "/v1/completions", "root_path": "",
+         "headers": [(b"authorization", b"Bearer sk-of-the-test")]}
+async def engine(scope, receive, send):
+    await asyncio.sleep(0)
+async def batch(app):
+    begun = time.process_time()
+    for _ in range(2000):
+        await app(scope, None, None)
+    return (time.process_time() - begun) / 2000
+async def main():
+    front = Front(engine, {"KAITO_RATE_LIMIT": "64"})
+    costs = [(await batch(front) - await batch(engine)) for _ in range(50)]
+    print(sorted(costs)[len(costs) // 2])
+asyncio.run(main())
+"""
+"""Seconds of processor that the front takes a request, its engine answering at once."""
+
 
 @dataclass
 class Server:
@@ -214,6 +234,15 @@ def ratio(image: Sequence[float], bare: Sequence[float]) -> tuple[float, float, 
     return statistics.median(ratios), low, high
 
 
+def print_front() -> None:
+    """What can be told on a machine with other work: the front alone, in one process."""
+    lock = REPOSITORY / "images/serving/vllm/requirements-cpu.lock"
+    python = str(venvs.python(paths.cache_directory(os.environ), lock))
+    command = [python, "-c", BEFORE_THE_ENGINE]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment())
+    report("vllm: CPU a request before the engine", f"{float(said.stdout) * 1e6:.1f} µs", "≤ 1 %")
+
+
 def print_pair(engine: str, bare: Server, image: Server) -> None:
     for name, take in FIGURES.items():
         middle, low, high = ratio(take(image), take(bare))
@@ -245,6 +274,8 @@ def main() -> None:
             ]
             asyncio.run(measure(*servers))
             print_pair(name, *servers)
+        if name == "vllm":
+            print_front()
 
 
 if __name__ == "__main__":

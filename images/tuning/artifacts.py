@@ -7,14 +7,13 @@ import contextlib
 import json
 import os
 import shutil
-import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from apis import container, reports
-from oci import credentials, download
+from oci import credentials, download, unpack
 from oci.errors import NotFoundError, TransferError, UnreachableError
 from oci.image import Image
 from oci.layers import tar_layer
@@ -99,13 +98,13 @@ class Repository:
             with tempfile.TemporaryDirectory(dir=root, prefix=".pulled-") as scratch:
                 blobs = [registry.pull_blob(layer, name) for layer in registry.layers()]
                 download.fetch(blobs, Path(scratch), Web())
+                files = Path(scratch) / "files"
                 for blob in blobs:
-                    with tarfile.open(Path(scratch) / blob.key) as tar:
-                        tar.extractall(scratch, filter="data")
-                (Path(scratch) / name).rename(root / name)
+                    unpack.unpack(Path(scratch) / blob.key, files)
+                (files / name).rename(root / name)
         except NotFoundError:
             return
-        except (TransferError, OSError, tarfile.TarError, ValueError) as error:
+        except (TransferError, OSError, ValueError) as error:
             say(f"no checkpoint could be fetched: {error}")
 
 

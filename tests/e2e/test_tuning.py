@@ -28,10 +28,17 @@ from tests.fakes.registry import Registry
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
-IMAGES = ["kaito-controllers", "kaito-tuning", "kaito-serving-vllm"]
+IMAGES = [
+    "kaito-controllers",
+    "kaito-tuning",
+    "kaito-serving-llamacpp",
+    "kaito-serving-transformers",
+    "kaito-serving-vllm",
+]
 PRESET = "gemma-3-270m"
 USER, PASSWORD = "trainer", "a-password-for-the-test"
 ROWS = 96
+UNSEEN = tuning_data.rows(ROWS + 1)[-1]["prompt"]
 HELD_OUT = 0.125
 STEPS = 24
 CONFIG = f"""\
@@ -228,21 +235,35 @@ def test_the_adapter_is_served_and_answers_as_trained(world: World) -> None:
     world.apply(workspace(name, "local-cpu-4", "vllm", inference={"preset": {"name": PRESET}}))
     world.wait(name, lambda: serves(world.kubectl, name), 420)
     before = get(world.kubectl, "pod", f"{name}-0")["metadata"]["uid"]
-    unseen = tuning_data.rows(ROWS + 1)[-1]["prompt"]
-    assert tuning_data.MOTTO not in answer(world, name, PRESET, unseen)
+    assert tuning_data.MOTTO not in answer(world, name, PRESET, UNSEEN)
 
-    output = world.status("tune")["tuning"]["output"]
-    source = {"name": "habit", "image": output, "imagePullSecrets": ["push"]}
-    patch = {"inference": {"adapters": [{"source": source}]}}
+    patch = {"inference": {"adapters": [adapter(world)]}}
     world.kubectl("patch", "workspace", name, "--type=merge", "-p", json.dumps(patch))
 
     def states() -> list[str]:
         return [each["state"] for each in world.status(name).get("adapters", [])]
 
     world.wait(name, lambda: states() == ["Ready"], 240)
-    assert tuning_data.MOTTO in answer(world, name, "habit", unseen)
-    assert tuning_data.MOTTO not in answer(world, name, PRESET, unseen)
+    assert tuning_data.MOTTO in answer(world, name, "habit", UNSEEN)
+    assert tuning_data.MOTTO not in answer(world, name, PRESET, UNSEEN)
     assert get(world.kubectl, "pod", f"{name}-0")["metadata"]["uid"] == before
+
+
+@pytest.mark.parametrize("runtime", ["llamacpp", "transformers"])
+def test_other_engines_serve_the_same_adapter(world: World, runtime: str) -> None:
+    """One contract: the image that the tuning pushed, chosen by a request's `model`."""
+    world.kubectl("delete", "workspace", "serve", "--ignore-not-found", "--timeout=180s")
+    inference = {"preset": {"name": PRESET}, "adapters": [adapter(world)]}
+    world.apply(workspace(runtime, "local-cpu-4", runtime, inference=inference))
+    world.wait(runtime, lambda: serves(world.kubectl, runtime), 300)
+    assert tuning_data.MOTTO in answer(world, runtime, "habit", UNSEEN)
+    assert tuning_data.MOTTO not in answer(world, runtime, PRESET, UNSEEN)
+    world.kubectl("delete", "workspace", runtime, "--timeout=180s")
+
+
+def adapter(world: World) -> dict[str, Any]:
+    output = world.status("tune")["tuning"]["output"]
+    return {"source": {"name": "habit", "image": output, "imagePullSecrets": ["push"]}}
 
 
 def pods(world: World, name: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 
 KEY = "sk-that-nobody-may-read"
-STARTED_SECONDS = 180.0
+STARTED_SECONDS = 400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Server:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 cwd=log.parent,
+                start_new_session=True,
             )
         self._pool = ThreadPoolExecutor(32)
 
@@ -103,7 +105,7 @@ class Server:
             try:
                 self.process.wait(60)
             except subprocess.TimeoutExpired:
-                self.process.kill()
+                os.killpg(self.process.pid, signal.SIGKILL)  # with its engine's processes
         self.process.wait()
         self._pool.shutdown()
 

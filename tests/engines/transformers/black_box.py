@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 TOKEN = "a token"
-START_SECONDS = 120.0
+START_SECONDS = 280.0
 
 Document = dict[str, Any]
 

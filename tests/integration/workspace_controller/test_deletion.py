@@ -173,11 +173,12 @@ async def test_an_api_server_that_restarts_in_between_loses_nothing(
                 await eventually(lambda: gone(cluster))
             assert await cluster.claims() == []
     finally:
-        plane.stop()
+        plane.stop(grace_seconds=1)
 
 
 async def restart(plane: ControlPlane) -> None:
-    plane.stop()
+    # An API server that is watched does not end by itself, however long one waits.
+    plane.stop(grace_seconds=1)
     await asyncio.sleep(1)  # the controller notices, and tries
     plane.start()
 

@@ -52,6 +52,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
         ("workspace-gemma-3-270m.yaml", "local"),
         ("workspace-gemma-3-270m-vllm.yaml", "local"),
         ("workspace-phi-4-mini.yaml", "azure"),
+        ("workspace-tuning-phi-4-mini.yaml", "azure"),
     ],
 )
 def test_the_examples_are_valid(
