@@ -10,7 +10,7 @@ from apis.kaito import grammar, messages
 from apis.kaito.v1beta1.workspace import Workspace
 from apis.kaito.validation.facts import Facts
 from apis.kaito.validation.inference import kept_preset, preset_image, preset_name
-from apis.kaito.validation.sources import hugging_face_errors, image_errors, url_refusal
+from apis.kaito.validation.sources import hugging_face_errors, image_errors, shown, url_refusal
 
 
 def resources(workspace: Workspace, _: Facts) -> Errors:
@@ -79,7 +79,7 @@ def source(workspace: Workspace, _: Facts) -> Errors:
     for at, url in enumerate(given.urls):
         refusal = url_refusal(url)
         if refusal:
-            yield FieldError(f"tuning.input.urls[{at}]", f'"{url}" {refusal}')
+            yield FieldError(f"tuning.input.urls[{at}]", f'"{shown(url)}" {refusal}')
 
 
 def destination(workspace: Workspace, _: Facts) -> Errors:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from apis.kaito.validation.sources import image_errors, url_refusal
+from apis.kaito.validation.sources import image_errors, shown, url_refusal
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,20 @@ def test_urls_that_reach_outside(url: str) -> None:
         "http://[::1]/",
         "http://[fe80::1%25eth0]/",
         "http://[fd00::1]/",
+        "http://168.63.129.16/",
+        "http://100.100.100.200/",
+        "https://user:secret@example.com/a",
+        "https://user@example.com/a",
     ],
 )
 def test_urls_that_reach_inside_or_nowhere(url: str) -> None:
     """W-C29."""
     assert url_refusal(url)
+
+
+def test_a_refusal_does_not_repeat_a_password() -> None:
+    assert shown("https://user:p@ss@example.com/a?b=c@d") == "https://example.com/a?b=c@d"
+    assert shown("https://example.com/a@b") == "https://example.com/a@b"
 
 
 @pytest.mark.parametrize(
