@@ -94,8 +94,6 @@ LORA_SLOTS = 2
 LORA_KEPT = 10
 """Adapters that are kept in RAM: as many as the API allows."""
 
-STAGE_MARKER = "KAITO_STAGE"
-"""Begins a line of a log that tells how far the pod has come."""
 BENCHMARK_RESULT_MARKER = "KAITO_BENCHMARK_RESULT"
 BENCHMARK_CONFIG_MARKER = "KAITO_BENCHMARK_CONFIG"
 

@@ -25,11 +25,10 @@ from kube.client import Client
 from kube.config import ConfigError
 from kube.errors import ForbiddenError, KubeError, NotFoundError
 from kube.meta import Resource
-from kube.objects import NODES, PODS, Unstructured
+from kube.objects import JOBS, NODES, PODS, Unstructured
 
 EVENTS = Resource("", "v1", "Event", "events", Event)
 STATEFUL_SETS = Resource("apps", "v1", "StatefulSet", "statefulsets", Unstructured)
-JOBS = Resource("batch", "v1", "Job", "jobs", Unstructured)
 NODE_POOLS = Resource("karpenter.sh", "v1", "NodePool", "nodepools", Unstructured, namespaced=False)
 
 
