@@ -7,7 +7,6 @@ and run in a pod to see whether a model is tuned.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sys
 import venv
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from localcluster.binaries import locked
 from localcluster.commands import run
 from localcluster.progress import Say, stage, to_stderr
-from localcluster.wheelhouse import Wheelhouse
+from localcluster.wheelhouse import Wheelhouse, forget_others
 
 TRIM = Path(__file__).parents[1] / "images/trim.py"
 
@@ -32,8 +31,7 @@ def python(cache: Path, lock: Path, *, trimmed: bool = True, say: Say = to_stder
     interpreter = place / "bin/python"
     with locked(cache / "venvs" / f".{name}.lock"):
         if not (place / ".complete").exists():
-            for old in place.parent.glob(f"{name}-{'?' * 16}"):
-                shutil.rmtree(old)
+            forget_others(place, name)
             wheels = Wheelhouse(cache / "wheels", say).prepare([lock])
             with stage(say, f"make the environment of {name}"):
                 venv.create(place, with_pip=True)

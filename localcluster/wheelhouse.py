@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,17 +27,26 @@ class Wheelhouse:
         self._say = say
 
     def prepare(self, locks: Sequence[Path]) -> Path:
-        """The wheels that the locks name, hashes checked."""
+        """The wheels that the locks name, hashes checked. Those of earlier locks go."""
         key = hashlib.sha256(b"".join(path.read_bytes() for path in locks)).hexdigest()[:16]
-        house = self._directory / key
-        with locked(self._directory / f".{key}.lock"):
+        name = "-".join([locks[0].parent.name, *(lock.stem for lock in locks)])
+        house = self._directory / f"{name}-{key}"
+        with locked(self._directory / f".{name}.lock"):
             if not (house / ".complete").exists():
+                forget_others(house, name)
                 house.mkdir(exist_ok=True)
-                with stage(self._say, f"fetch wheels for {locks[0].parent.name}"):
+                with stage(self._say, f"fetch wheels for {name}"):
                     for lock in locks:
                         run(download_argv(lock, house))
                 (house / ".complete").touch()
         return house
+
+
+def forget_others(place: Path, name: str) -> None:
+    """What lies beside it under the same name, with another key of 16 digits."""
+    for other in place.parent.glob(f"{name}-{'?' * 16}"):
+        if other != place:
+            shutil.rmtree(other)
 
 
 def download_argv(lock: Path, target: Path) -> list[str]:
