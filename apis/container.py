@@ -94,6 +94,53 @@ LORA_SLOTS = 2
 LORA_KEPT = 10
 """Adapters that are kept in RAM: as many as the API allows."""
 
+RAG_DATA_DIR = "/mnt/data"
+"""Where a RAGEngine's volume is mounted, where its spec does not say; KAITO's default."""
+RAG_GUARDRAILS_KEY = "guardrails.yaml"
+"""Data key of the guardrails ConfigMap."""
+RAG_GUARDRAILS_FILE = "/etc/ragengine/guardrails/guardrails.yaml"
+RAG_MODEL_DIR = "/workspace/embedding"
+"""The embedding model's files, where something brought them: an image, or the node."""
+RAG_LIVE_PATH = "/livez"
+"""200 while the process can answer at all; HEALTH_PATH once indexes are restored too."""
+ENV_RAG_EMBEDDING_SOURCE = "EMBEDDING_SOURCE_TYPE"
+"""local or remote. These are the names that KAITO's service reads; its controller sets others
+(EMBEDDING_TYPE, MODEL_ID), and the service takes those too."""
+ENV_RAG_LOCAL_MODEL = "LOCAL_EMBEDDING_MODEL_ID"
+ENV_RAG_LOCAL_IMAGE = "LOCAL_EMBEDDING_IMAGE"
+"""Ours: an image that holds the model; it is pulled into RAG_MODEL_DIR, with the credentials of
+WEIGHTS_CREDENTIALS_DIR."""
+ENV_RAG_REMOTE_URL = "REMOTE_EMBEDDING_URL"
+ENV_RAG_REMOTE_SECRET = "REMOTE_EMBEDDING_ACCESS_SECRET"  # noqa: S105  # a name, and the Secret's key
+ENV_RAG_LLM_URL = "LLM_INFERENCE_URL"
+ENV_RAG_LLM_SECRET = "LLM_ACCESS_SECRET"  # noqa: S105
+ENV_RAG_LLM_WINDOW = "LLM_CONTEXT_WINDOW"
+ENV_RAG_STORE = "VECTOR_DB_TYPE"
+"""faiss or qdrant."""
+ENV_RAG_STORE_URL = "VECTOR_DB_URL"
+ENV_RAG_STORE_SECRET = "VECTOR_DB_ACCESS_SECRET"  # noqa: S105
+ENV_RAG_STORE_PREFIX = "RAG_QDRANT_PREFIX"
+ENV_RAG_DIRECTORY = "DEFAULT_VECTOR_DB_PERSIST_DIR"
+ENV_RAG_OBJECT_STORE = "RAG_OBJECT_STORE_URL"
+ENV_RAG_OBJECT_STORE_OPTIONS = "RAG_OBJECT_STORE_OPTIONS"
+ENV_RAG_RERANKER_SECRET = "RAG_RERANKER_ACCESS_SECRET"  # noqa: S105
+ENV_RAG_GUARDRAILS = "OUTPUT_GUARDRAILS_ENABLED"
+ENV_RAG_GUARDRAILS_FILE = "OUTPUT_GUARDRAILS_POLICY_PATH"
+RAG_STORES = ("faiss", "qdrant")
+RAG_STORE_PREFIX = "kaito-rag."
+"""What names of our collections in a database begin with."""
+RAG_SCANNERS = (
+    "regex",
+    "ban_substrings",
+    "json",
+    "reading_time",
+    "secrets",
+    "sensitive",
+    "invisible_text",
+    "token_limit",
+)
+"""What a guardrails policy may look for, as KAITO's service names it."""
+
 BENCHMARK_RESULT_MARKER = "KAITO_BENCHMARK_RESULT"
 BENCHMARK_CONFIG_MARKER = "KAITO_BENCHMARK_CONFIG"
 

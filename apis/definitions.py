@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from apis.kaito.v1alpha1.ragengine import RAGEngine as RAGEngineV1Alpha1
 from apis.kaito.v1alpha1.workspace import Workspace as WorkspaceV1Alpha1
+from apis.kaito.v1beta1.ragengine import RAGEngine
 from apis.kaito.v1beta1.workspace import Workspace
 from apis.karpenter.nodeclasses.aks import AKSNodeClass
 from apis.karpenter.nodeclasses.ec2 import EC2NodeClass
@@ -41,6 +43,33 @@ WORKSPACE = Definition(
                 Column("Endpoint", ".status.endpoint", priority=1),
             ),
         ),
+    ),
+)
+
+_RAG_ENGINE_COLUMNS = (
+    Column("Instance", ".spec.compute.instanceType"),
+    condition_column("ResourceReady"),
+    condition_column("ServiceReady"),
+    AGE,
+    Column("State", ".status.state", priority=1),
+    Column("Endpoint", ".status.endpoint", priority=1),
+)
+
+RAG_ENGINE = Definition(
+    group="kaito.sh",
+    kind="RAGEngine",
+    plural="ragengines",
+    short_names=("rag",),
+    categories=("ragengine",),
+    versions=(
+        Version(
+            "v1alpha1",
+            RAGEngineV1Alpha1,
+            _RAG_ENGINE_COLUMNS,
+            storage=False,
+            deprecation="kaito.sh/v1alpha1 RAGEngine is deprecated; use kaito.sh/v1beta1 RAGEngine",
+        ),
+        Version("v1beta1", RAGEngine, _RAG_ENGINE_COLUMNS),
     ),
 )
 
@@ -153,4 +182,4 @@ KAITO_NODE_CLASS = Definition(
 
 NODE_CLASSES = (AKS_NODE_CLASS, EC2_NODE_CLASS, GCE_NODE_CLASS, KAITO_NODE_CLASS)
 
-DEFINITIONS = (WORKSPACE, NODE_CLAIM, NODE_POOL, *NODE_CLASSES)
+DEFINITIONS = (WORKSPACE, RAG_ENGINE, NODE_CLAIM, NODE_POOL, *NODE_CLASSES)

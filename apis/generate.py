@@ -13,13 +13,21 @@ from pathlib import Path
 
 import yaml
 
-from apis.definitions import DEFINITIONS, NODE_CLAIM, NODE_CLASSES, NODE_POOL, WORKSPACE
+from apis.definitions import (
+    DEFINITIONS,
+    NODE_CLAIM,
+    NODE_CLASSES,
+    NODE_POOL,
+    RAG_ENGINE,
+    WORKSPACE,
+)
 from kube.crd import Definition
 
 ROOT = Path(__file__).parent.parent
 
 _CHARTS = {
-    "workspace/files/crds": (WORKSPACE,),
+    "workspace/files/crds": (WORKSPACE, RAG_ENGINE),
+    "kaito-crds/files/crds": (WORKSPACE, RAG_ENGINE),
     "karpenter-crds/files/crds": (NODE_CLAIM, NODE_POOL),
     "karpenter-crds/files/nodeclasses": NODE_CLASSES,
 }

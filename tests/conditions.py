@@ -1,4 +1,4 @@
-"""All that a Workspace can say of itself: in conditions, state, stage and events.
+"""All that a Workspace or RAGEngine can say of itself: in conditions, state, stage and events.
 
 `conditions.yaml` has what each means and the test that shows it on a real API server; what the
 user can do about it, and to which stage it belongs, is taken from the code that says so.

@@ -24,6 +24,14 @@ def refused() -> list[Path]:
     return sorted(FOLDER.glob("refused/*.yaml"))
 
 
+def ragengines() -> list[Path]:
+    return sorted(FOLDER.glob("ragengine/*.yaml"))
+
+
+def refused_ragengines() -> list[Path]:
+    return sorted(FOLDER.glob("ragengine/refused/*.yaml"))
+
+
 def objects(file: Path) -> list[Manifest]:
     return list(validate.documents(file.read_text()))
 

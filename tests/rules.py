@@ -1,8 +1,8 @@
-"""The rules of a Workspace (`rules.yaml`), where each stands, and its tests, as a page for users.
+"""The rules of our kinds (`rules.yaml`), where each stands, and its tests, as pages for users.
 
 A test belongs to a rule when its docstring, or the id of one of its parameters, holds the rule's
-id; and each of `refusals.py` to the rule that it breaks. `python -m tests.rules` writes the page; a
-unit test fails while it is out of date.
+id; and each of `refusals.py` and `ragengine_refusals.py` to the rule that it breaks.
+`python -m tests.rules` writes the pages; a unit test fails while one is out of date.
 """
 
 from __future__ import annotations
@@ -14,33 +14,78 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
 
-from apis.definitions import WORKSPACE
-from apis.kaito import messages
-from tests import refusals
+from apis.definitions import RAG_ENGINE, WORKSPACE
+from apis.kaito import messages, ragmessages
+from kube.crd import Definition
+from tests import ragengine_refusals, refusals
+from tests.refusals import Refusal
 
 TESTS = Path(__file__).parent
-PAGE = TESTS.parent / "docs" / "workspace" / "validation.md"
-OF_REFUSALS = (
-    "integration/workspace_controller/test_admission.py::test_the_api_server_refuses_it_alone",
-    "unit/apis/test_refusals.py::test_the_webhook_says_the_same",
-)
+_DOCS = TESTS.parent / "docs"
+_INTEGRATION = "integration/workspace_controller"
 
-_ID = re.compile(r"\bW-[CU]\d+\b")
+_ID = re.compile(r"\bW-[CU]\d+\b|\bR-\d\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind that has rules: its page, what stands above the table, and what breaks them."""
+
+    definition: Definition
+    page: Path
+    above: Path
+    words: tuple[ModuleType, ...]
+    """Where its messages stand; those of the last are its own."""
+    refusals: tuple[Refusal, ...]
+    walks: tuple[str, ...]
+    """The tests that walk the refusals."""
+
+    def messages(self) -> dict[str, str]:
+        """Name → text."""
+        return {name: text for each in self.words for name, text in _texts(each)}
+
+
+KINDS = {
+    "Workspace": Kind(
+        WORKSPACE,
+        _DOCS / "workspace" / "validation.md",
+        TESTS / "rules.md",
+        (messages,),
+        refusals.REFUSALS,
+        (
+            f"{_INTEGRATION}/test_admission.py::test_the_api_server_refuses_it_alone",
+            "unit/apis/test_refusals.py::test_the_webhook_says_the_same",
+        ),
+    ),
+    "RAGEngine": Kind(
+        RAG_ENGINE,
+        _DOCS / "rag" / "validation.md",
+        TESTS / "ragengine_rules.md",
+        (messages, ragmessages),
+        ragengine_refusals.REFUSALS,
+        (
+            f"{_INTEGRATION}/test_ragengine_admission.py::test_the_api_server_refuses_it_alone",
+            "unit/apis/test_ragengine_refusals.py::test_the_webhook_says_the_same",
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of the table."""
+    """One line of a table."""
 
     rule: str
     refuses: str
     cel: Mapping[str, list[str]] = field(default_factory=dict)
     asks: list[str] = field(default_factory=list)
     verdict: str = "as KAITO"
+    kind: str = "Workspace"
 
     def where(self) -> str:
         crd = [f"CRD `{place or '(root)'}`" for place in self.cel]
@@ -52,10 +97,10 @@ def listed() -> tuple[Rule, ...]:
     return tuple(Rule(**entry) for entry in yaml.safe_load((TESTS / "rules.yaml").read_text()))
 
 
-def in_crd(version: str) -> set[tuple[str, str]]:
+def in_crd(kind: str, version: str) -> set[tuple[str, str]]:
     """Place and name of the message of each CEL rule that the CRD has."""
-    names = {text: name for name, text in vars(messages).items() if name.isupper()}
-    spec = WORKSPACE.manifest()["spec"]
+    names = {text: name for name, text in KINDS[kind].messages().items()}
+    spec = KINDS[kind].definition.manifest()["spec"]
     (schema,) = (each["schema"] for each in spec["versions"] if each["name"] == version)
     found = _cel(schema["openAPIV3Schema"], "")
     return {(place, names.get(text, text)) for place, text in found}
@@ -68,21 +113,27 @@ def tests() -> Mapping[str, list[str]]:
     for path in sorted(TESTS.rglob("test_*.py")):
         for rule, name in _of(path):
             _add(found, rule, name)
-    for case in refusals.REFUSALS:
-        for name in OF_REFUSALS:
-            _add(found, case.rule, name)
+    for kind in KINDS.values():
+        for case in kind.refusals:
+            for name in kind.walks:
+                _add(found, case.rule, name)
     return found
 
 
-def page() -> str:
+def page(kind: str) -> str:
     known = tests()
     rows = (
         f"| {rule.rule} | {rule.refuses} | {rule.where()} | {rule.verdict} | "
         + "<br>".join(f"`{name}`" for name in sorted(known.get(rule.rule, [])))
         + " |\n"
         for rule in listed()
+        if rule.kind == kind
     )
-    return (TESTS / "rules.md").read_text() + "".join(rows)
+    return KINDS[kind].above.read_text() + "".join(rows)
+
+
+def _texts(module: ModuleType) -> Iterator[tuple[str, str]]:
+    return ((name, text) for name, text in vars(module).items() if name.isupper())
 
 
 def _add(found: dict[str, list[str]], rule: str, name: str) -> None:
@@ -126,4 +177,6 @@ def _rules(word: str, own: set[str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{PAGE.write_text(page())} characters\n")
+    for name, kind in KINDS.items():
+        kind.page.parent.mkdir(parents=True, exist_ok=True)
+        sys.stdout.write(f"{kind.page.write_text(page(name))} characters\n")

@@ -28,12 +28,16 @@ from kube.objects import (
     Unstructured,
 )
 from kube.store import Object
-from workspace_controller.nodes import byo
+from workspace_controller import marks
+from workspace_controller.nodes import candidates
+from workspace_controller.nodes.candidates import BY_RAG_ENGINE
 from workspace_controller.nodes.classes import NodeClasses
+from workspace_controller.nodes.departed import Departed
+from workspace_controller.nodes.wakes import NodeWakes
 from workspace_controller.pools import PoolInformers
-from workspace_controller.workspace import candidates, observe, owner
+from workspace_controller.tenancyinformers import TenancyInformers
+from workspace_controller.workspace import observe, owner
 from workspace_controller.workspace.children import Child
-from workspace_controller.workspace.departed import Departed
 from workspace_controller.workspace.experience import Experience
 from workspace_controller.workspace.observe import (
     BY_CONFIG,
@@ -54,15 +58,20 @@ _EVERY_CLUSTER_HAS = "metadata.name!=kube-root-ca.crt"
 """One in each namespace, and nobody's engine options."""
 
 _OF_WORKSPACES = {BY_CONFIG: observe.named_config, BY_PREFERRED: candidates.preferred}
-_OF_CLAIMS = {BY_OWNER: owner.index(owner.of_cluster_scoped), BY_NODE: observe.claim_node}
+OF_CLAIMS = {
+    BY_OWNER: marks.index(marks.WORKSPACE.of_cluster_scoped),
+    BY_RAG_ENGINE: marks.index(marks.RAG_ENGINE.of_cluster_scoped),
+    BY_NODE: candidates.claim_node,
+}
 _OF_NODES = {
-    BY_OWNER: owner.index(owner.of_cluster_scoped),
+    BY_OWNER: marks.index(marks.WORKSPACE.of_cluster_scoped),
+    BY_RAG_ENGINE: marks.index(marks.RAG_ENGINE.of_cluster_scoped),
     BY_UNMANAGED: candidates.is_unmanaged,
 }
-_OF_PODS = {BY_OWNER: owner.index(owner.of_child), BY_NODE: candidates.pod_node}
-_OF_BENCHMARKS = {BY_OWNER: owner.index(owner.of_benchmark)}
-_OF_LOADERS = {BY_OWNER: owner.index(owner.of_loader)}
-_OF_REVISIONS = {BY_OWNER: owner.index(owner.of_revision)}
+_OF_PODS = {BY_OWNER: marks.index(owner.of_child), BY_NODE: candidates.pod_node}
+_OF_BENCHMARKS = {BY_OWNER: marks.index(owner.of_benchmark)}
+_OF_LOADERS = {BY_OWNER: marks.index(owner.of_loader)}
+_OF_REVISIONS = {BY_OWNER: marks.index(owner.of_revision)}
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ class Informers:
     experience: Experience
     byo: bool
     pooled: PoolInformers | None
+    tenancy: TenancyInformers
 
     @classmethod
     def of(
@@ -103,7 +113,7 @@ class Informers:
 
         found = cls(
             workspaces=of(WORKSPACES, indexes=_OF_WORKSPACES),
-            node_claims=of(NODE_CLAIMS, "" if node_classes else labels.WORKSPACE_LABEL, _OF_CLAIMS),
+            node_claims=of(NODE_CLAIMS, "" if node_classes else labels.WORKSPACE_LABEL, OF_CLAIMS),
             nodes=of(NODES, indexes=_OF_NODES),
             stateful_sets=of(STATEFUL_SETS, labels.WORKSPACE_LABEL),
             services=of(SERVICES, labels.WORKSPACE_LABEL),
@@ -118,6 +128,7 @@ class Informers:
             experience=Experience(),
             byo=byo,
             pooled=PoolInformers.of(client, clock, node_classes) if node_classes else None,
+            tenancy=TenancyInformers.of(client, clock),
         )
         found.node_claims.subscribe(found.departed.changed)
         found.node_claims.subscribe(found.experience.changed)
@@ -129,7 +140,7 @@ class Informers:
         found = [each for each in every if isinstance(each, Informer)]
         if self.byo:
             found.remove(self.node_claims)
-        return [*found, *(self.pooled.all() if self.pooled else ())]
+        return [*found, *(self.pooled.all() if self.pooled else ()), *self.tenancy.all()]
 
     def caches(self) -> Caches:
         return Caches(
@@ -150,24 +161,21 @@ class Informers:
             unreadable_claims=lambda: self.node_claims.unreadable,
             pools=self.pooled.pools.store if self.pooled else None,
             node_classes=self.pooled.by_name if self.pooled else lambda: None,
+            resource_quotas=self.tenancy.quotas_in,
+            limit_ranges=self.tenancy.ranges_in,
+            policies=self.tenancy.policies.store,
         )
 
-    def of_node(self, node: Node) -> Iterable[Key]:
-        """By its labels, by the claim or Workspace that names it, or by the selectors that match
-        it."""
-        name = node.metadata.name
-        found = set(owner.of_cluster_scoped(node))
-        found |= {each.metadata.key for each in self.workspaces.store.by_index(BY_PREFERRED, name)}
-        for claim in self.node_claims.store.by_index(BY_NODE, name):
-            found.update(owner.of_cluster_scoped(claim))
-        if self.byo or (self.pooled and candidates.is_unmanaged(node)):
-            found.update(self._selecting(node))
-        return found
-
-    def beside(self, pod: Pod) -> Iterable[Key]:
-        """Who might have used the node that a pod takes, or has left."""
-        node = self.nodes.store.get(pod.spec.node_name)
-        return [] if node is None else self._selecting(node)
+    def wakes(self) -> NodeWakes:
+        """Whose round a Node starts."""
+        return NodeWakes(
+            marks.WORKSPACE,
+            self.workspaces.store,
+            self.node_claims.store,
+            self.nodes.store,
+            byo=self.byo,
+            pooled=self.pooled is not None,
+        )
 
     def of_config(self, config: ConfigMap) -> Iterable[Key]:
         named = self.workspaces.store.by_index(BY_CONFIG, str(config.metadata.key))
@@ -176,7 +184,3 @@ class Informers:
     def of_node_class(self, node_class: Unstructured) -> Iterable[Key]:
         """Anybody's pool may be made from it, or wait for it."""
         return [workspace.metadata.key for workspace in self.workspaces.store.list()]
-
-    def _selecting(self, node: Node) -> list[Key]:
-        workspaces = self.workspaces.store.list()
-        return [each.metadata.key for each in workspaces if byo.selected(each, (node,))]

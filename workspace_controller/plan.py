@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
 from kube.meta import Condition, Manifest, Resource
@@ -16,6 +16,9 @@ from kube.store import Object
 from workspace_controller.errors import UserError
 
 T = TypeVar("T")
+
+Propagation: TypeAlias = Literal["", "Foreground"]
+"""Foreground: it stays until what it owns is gone; empty is the API server's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +29,10 @@ class Deletion:
     uid: str
     resource: Resource[Any] = NODE_CLAIMS
     namespace: str = ""
-    propagation: Literal["", "Foreground"] = ""
-    """Foreground: it stays until what it owns is gone; empty is the API server's default."""
+    propagation: Propagation = ""
 
     @classmethod
-    def of(
-        cls, resource: Resource[Any], found: Object, propagation: Literal["", "Foreground"] = ""
-    ) -> Deletion:
+    def of(cls, resource: Resource[Any], found: Object, propagation: Propagation = "") -> Deletion:
         meta = found.metadata
         return cls(meta.name, meta.uid, resource, meta.namespace, propagation)
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from apis.kaito.validation import Facts
 from apis.kaito.validation.facts import AZURE_GPU_PROVISIONER, BYO, KARPENTER, NODECLAIM
 from cloudproviders.profile import CloudProfile
+from kube import apiaddress, otlp, quantity
+from kube.meta import Manifest
 from presets.catalog import Catalog
 from presets.estimate import ESTIMATORS, Estimator
+from workspace_controller.manifests import networkpolicy
 from workspace_controller.nodes import classes
 from workspace_controller.nodes.classes import NodeClasses
 from workspace_controller.nodes.provisioner import NodeProvisioner
@@ -20,8 +23,6 @@ PROVISIONERS = (NODECLAIM, AZURE_GPU_PROVISIONER, KARPENTER, BYO)
 
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no", ""})
-
-
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
 
 
@@ -29,6 +30,8 @@ class SettingsError(ValueError):
     """The environment asks for what cannot be; the message names the variable."""
 
 
+DEFAULT_LEASE = "workspace-leader-election"
+"""That of the chart's release `workspace`."""
 WEIGHTS_CACHES = ("node", "pod", "nvme")
 """WEIGHTS_CACHE: the first is the default."""
 WEIGHTS_CACHE_PATH = "/var/lib/kaito/weights"
@@ -72,6 +75,10 @@ class Settings:
     """Read in the logs of pods how far they are."""
     node_classes: NodeClasses | None = None
     """What NodePools are made from; None where there are none."""
+    gpu_quota: int | None = None
+    """How many GPUs a namespace may ask for that does not say; None where that is its affair."""
+    endpoint_peers: tuple[Manifest, ...] | None = None
+    """NetworkPolicyPeers that reach endpoints beside their own namespace; None: everybody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +96,30 @@ class Process:
     pod_logs: bool
     gates: Mapping[str, bool]
     kubeconfig: str
+    api_server: str
+    """Its address, where there is no kubeconfig."""
     namespace: str
     pod_name: str
     leader_elect: bool
+    lease_name: str
     webhook: bool
     webhook_port: int
     webhook_service: str
     webhook_cert_dir: str
     webhook_cert_secret: str
+    shutdown_delay: float
     metrics_port: int
     health_port: int
     log_level: str
     node_classes: NodeClasses | None = None
+    gpu_quota: int | None = None
+    endpoint_peers: tuple[Manifest, ...] | None = None
+    debug_port: int = 0
+    """On loopback; 0 is none."""
+    tracing: otlp.Options | None = None
 
+
+RAG_ENGINE_GATE = "enableRAGEngine"
 
 GATES: Mapping[str, bool] = {
     "vLLM": True,
@@ -114,8 +132,10 @@ GATES: Mapping[str, bool] = {
     "ModelMirror": False,
     "ModelStreaming": False,
     "enableBaseImageAutoUpgrade": False,
+    RAG_ENGINE_GATE: True,
 }
-"""Upstream's feature gates with its defaults, so that its charts' values stay valid."""
+"""Upstream's feature gates with its defaults, so that its charts' values stay valid; the last is
+ours: upstream has a chart and a program of its own for RAGEngines."""
 
 
 def process(environment: Mapping[str, str]) -> Process:
@@ -140,19 +160,53 @@ def process(environment: Mapping[str, str]) -> Process:
         pod_logs=_boolean(environment, "POD_LOGS", True),
         gates=gates,
         kubeconfig=environment.get("KUBECONFIG", ""),
+        api_server=apiaddress.service_address(environment),
         namespace=environment.get("POD_NAMESPACE") or "kaito-workspace",
         pod_name=environment.get("POD_NAME", ""),
         leader_elect=_boolean(environment, "LEADER_ELECT", False),
+        lease_name=environment.get("LEADER_ELECTION_NAME") or DEFAULT_LEASE,
         webhook=_boolean(environment, "WEBHOOK", True),
         webhook_port=_port(environment, "WEBHOOK_PORT", 9443),
         webhook_service=environment.get("WEBHOOK_SERVICE") or "workspace",
         webhook_cert_dir=environment.get("WEBHOOK_CERT_DIR", ""),
         webhook_cert_secret=environment.get("WEBHOOK_CERT_SECRET") or "workspace-webhook-cert",
+        shutdown_delay=_seconds(environment, "SHUTDOWN_DELAY", 5.0),
         metrics_port=_port(environment, "METRICS_PORT", 8080),
         health_port=_port(environment, "HEALTH_PROBE_PORT", 8081),
         log_level=(environment.get("LOG_LEVEL") or "info").upper(),
         node_classes=_node_classes(environment) if provisioner == KARPENTER else None,
+        gpu_quota=_gpu_quota(environment),
+        endpoint_peers=_endpoint_peers(environment),
+        debug_port=_port(environment, "DEBUG_PORT", 0),
+        tracing=_tracing(environment),
     )
+
+
+def _tracing(environment: Mapping[str, str]) -> otlp.Options | None:
+    try:
+        return otlp.options(environment)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _gpu_quota(environment: Mapping[str, str]) -> int | None:
+    text = environment.get("DEFAULT_GPU_QUOTA", "").strip()
+    if not text:
+        return None
+    found = quantity.count(text[:10])
+    if found is None:
+        raise SettingsError(f"DEFAULT_GPU_QUOTA is {text!r}; a whole number of GPUs, or nothing")
+    return found
+
+
+def _endpoint_peers(environment: Mapping[str, str]) -> tuple[Manifest, ...] | None:
+    text = environment.get("ENDPOINT_NETWORK_POLICY", "").strip()
+    if not text:
+        return None
+    try:
+        return networkpolicy.peers(text)
+    except ValueError as error:
+        raise SettingsError(f"ENDPOINT_NETWORK_POLICY {error}") from error
 
 
 def _estimator(name: str) -> Estimator:
@@ -233,6 +287,17 @@ def _truth(name: str, value: str) -> bool:
     if value.lower() in _FALSE:
         return False
     raise SettingsError(f"{name} is {value!r}; true or false")
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 600:
+        raise SettingsError(f"{name} is {text!r}; seconds between 0 and 600")
+    return value
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:

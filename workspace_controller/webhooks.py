@@ -1,4 +1,5 @@
-"""Admission of Workspaces: what is asked for is completed and judged before it is stored."""
+"""Admission of Workspaces and RAGEngines: what is asked for is completed and judged before it is
+stored."""
 
 from __future__ import annotations
 
@@ -25,20 +26,27 @@ from kube.meta import Key, Manifest
 from kube.objects import CONFIG_MAPS, CSI_DRIVERS, Node
 from kube.store import Store
 from workspace_controller.nodes import byo
+from workspace_controller.quota import TenantStores
+from workspace_controller.quotaadmission import QuotaAdmission
 from workspace_controller.settings import Process
 
-VALIDATING = "validation.workspace.kaito.sh"
-MUTATING = "defaulting.workspace.kaito.sh"
-"""Names of the webhook configurations, which the chart installs; upstream has only the first."""
+KINDS = ("workspace", "ragengine")
+VALIDATING = tuple(f"validation.{kind}.kaito.sh" for kind in KINDS)
+MUTATING = tuple(f"defaulting.{kind}.kaito.sh" for kind in KINDS)
+"""Names of the webhook configurations, which the chart installs; upstream has only the first ones.
+"""
 
 
-class WorkspaceAdmission:
+class Admission:
     """Judges with the facts of the installation, and those of the object's namespace."""
 
-    def __init__(self, facts: Facts, client: Client, nodes: Store[Node]) -> None:
+    def __init__(
+        self, facts: Facts, client: Client, nodes: Store[Node], quota: QuotaAdmission | None = None
+    ) -> None:
         self._facts = facts
         self._client = client
         self._nodes = nodes
+        self._quota = quota
 
     async def default(self, request: AdmissionRequest) -> AdmissionResponse:
         return admission.mutate(request, byo=self._facts.byo)
@@ -47,7 +55,11 @@ class WorkspaceAdmission:
         facts = self._facts
         if not request.subresource and not request.deleting:
             facts = await self._facts_for(request)
-        return admission.validate(request, facts)
+        verdict = admission.validate(request, facts)
+        if self._quota is None or not verdict.allowed:
+            return verdict
+        refused = await self._quota.refusal(request, facts.config_map or _unknown)
+        return verdict if refused is None else AdmissionResponse.deny(str(refused))
 
     async def _facts_for(self, request: AdmissionRequest) -> Facts:
         """What is asked of the API server is only what a rule will look at: our own writes to an
@@ -56,7 +68,7 @@ class WorkspaceAdmission:
             name: await self._config_map(name, request.namespace)
             for name in _config_names(request.object) - _config_names(request.old_object)
         }
-        created = request.operation == "CREATE"
+        created = request.operation == "CREATE" and request.object.get("kind") == "Workspace"
         drivers = await self._csi_drivers() if created else frozenset()
         nodes = self._matching(request.object) if created and self._facts.byo else None
         return dataclasses.replace(
@@ -64,7 +76,7 @@ class WorkspaceAdmission:
         )
 
     async def _config_map(self, name: str, namespace: str) -> Mapping[str, str] | None:
-        """Asked for, not looked up in a cache: users create it together with the Workspace."""
+        """Asked for, not looked up in a cache: users create it together with the object."""
         found = await self._client.get(CONFIG_MAPS, name, namespace)
         return None if found is None else found.data
 
@@ -85,15 +97,19 @@ class WorkspaceAdmission:
         return tuple(each.metadata.labels for each in byo.selected(asked, self._nodes.list()))
 
 
+def _unknown(_: str) -> None:
+    """Of ConfigMaps that nobody was asked for."""
+
+
 def server(
-    told: Process, facts: Facts, client: Client, nodes: Store[Node], clock: Clock
+    told: Process, facts: Facts, client: Client, tenants: TenantStores, clock: Clock
 ) -> AdmissionServer:
-    """The HTTPS server for both webhooks, with the certificate given or one made by itself."""
-    judge = WorkspaceAdmission(facts, client, nodes)
+    """The HTTPS server for all webhooks, with the certificate given or one made by itself."""
+    judge = Admission(facts, client, tenants.nodes, QuotaAdmission(client, tenants))
     return AdmissionServer(
         [
-            Webhook("/validate/workspace.kaito.sh", judge.validate),
-            Webhook("/default/workspace.kaito.sh", judge.default),
+            *(Webhook(f"/validate/{kind}.kaito.sh", judge.validate) for kind in KINDS),
+            *(Webhook(f"/default/{kind}.kaito.sh", judge.default) for kind in KINDS),
         ],
         _certificates(told, client, clock),
         port=told.webhook_port,
@@ -110,14 +126,19 @@ def _certificates(told: Process, client: Client, clock: Clock) -> CertificateSou
         client,
         Key(told.namespace, told.webhook_cert_secret),
         (f"{within}.svc", f"{within}.svc.cluster.local", within, service),
-        WebhookTrust(client, validating=[VALIDATING], mutating=[MUTATING]),
+        WebhookTrust(client, validating=VALIDATING, mutating=MUTATING),
         clock,
     )
 
 
 def _config_names(manifest: Manifest) -> set[str]:
-    """The ConfigMaps that a Workspace names."""
-    named = (_field(manifest, part, "config") for part in ("inference", "tuning"))
+    """The ConfigMaps that an object names, and that are looked at."""
+    if manifest.get("kind") == "RAGEngine":
+        asked = _field(manifest, "spec", "guardrails", "enabled") is True
+        named = [_field(manifest, "spec", "guardrails", "configMapRef", "name")] if asked else []
+        named += [_field(manifest, "metadata", "annotations", labels.RAG_SETTINGS_ANNOTATION)]
+    else:
+        named = [_field(manifest, part, "config") for part in ("inference", "tuning")]
     return {name for name in named if isinstance(name, str) and name}
 
 

@@ -43,6 +43,8 @@ def settings_of(
         estimator=told.estimator,
         benchmark=told.benchmark,
         pod_logs=told.pod_logs,
+        gpu_quota=told.gpu_quota,
+        endpoint_peers=told.endpoint_peers,
     )
 
 

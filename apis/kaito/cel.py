@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 from apis.model import Rule
 
+CREATED = "oldSelf.hasValue()"
+"""Where this is true the object is there already. A rule at the root would otherwise be asked at
+each write of status and finalizers, and keep what has become invalid from ever ending."""
+
 
 def whole(form: str, value: str = "self") -> str:
     """CEL: whether the whole string has the form."""

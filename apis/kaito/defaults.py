@@ -6,26 +6,31 @@ what a schema cannot say.
 
 from __future__ import annotations
 
+from apis.kaito import ragdefaults
 from apis.kaito.v1alpha1.workspace import DEFAULT_INSTANCE_TYPE
 from kube.meta import Manifest
 
 _ROOT_FIELDS = ("resource", "inference", "tuning")
 
 
-def default(manifest: Manifest, *, stored: bool = False, byo: bool = False) -> Manifest:
-    """The manifest as it is meant.
+def default(manifest: Manifest, *, old: Manifest | None = None, byo: bool = False) -> Manifest:
+    """The manifest as it is meant, in place of what is stored (`old`).
 
     The first articles about KAITO put everything under `spec:`; that form is lifted to the root.
     Where something stands there already it is ambiguous and left to validation, unless that is
-    what was `stored` before: then somebody applies the early form once more, on top of it. A
-    v1alpha1 Workspace gets its instance type, but for nodes that are brought along (`byo`).
+    what was stored before: then somebody applies the early form once more, on top of it. In
+    v1alpha1 there is an instance type always, but for nodes that are brought along (`byo`).
     """
-    if manifest.get("kind") != "Workspace":
+    kind = manifest.get("kind")
+    if kind == "RAGEngine":
+        meant, *place = ragdefaults.one_volume(manifest, old), "spec", "compute"
+    elif kind == "Workspace":
+        meant, *place = _lift_spec(manifest, old is not None), "resource"
+    else:
         return manifest
-    lifted = _lift_spec(manifest, stored)
-    if str(lifted.get("apiVersion", "")).endswith("/v1alpha1"):
-        return lifted if byo else _with_instance_type(lifted)
-    return lifted
+    if str(meant.get("apiVersion", "")).endswith("/v1alpha1") and not byo:
+        return _with_instance_type(meant, *place)
+    return meant
 
 
 def _lift_spec(manifest: Manifest, stored: bool) -> Manifest:
@@ -47,8 +52,13 @@ def _merged(below: Manifest, above: Manifest) -> Manifest:
     return merged
 
 
-def _with_instance_type(manifest: Manifest) -> Manifest:
-    resource = manifest.get("resource")
-    if not isinstance(resource, dict) or resource.get("instanceType"):
+def _with_instance_type(manifest: Manifest, first: str, *below: str) -> Manifest:
+    """Of the part at that path, where it is there and names none."""
+    part = manifest.get(first)
+    if not isinstance(part, dict):
         return manifest
-    return {**manifest, "resource": {**resource, "instanceType": DEFAULT_INSTANCE_TYPE}}
+    if below:
+        return {**manifest, first: _with_instance_type(part, *below)}
+    if part.get("instanceType"):
+        return manifest
+    return {**manifest, first: {**part, "instanceType": DEFAULT_INSTANCE_TYPE}}

@@ -7,6 +7,8 @@ import re
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 MAX_SUBDOMAIN = 253
+SERVICE_NAME = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
+"""A DNS-1035 label: it names a Service, which a DNS-1123 label that starts with a digit cannot."""
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
@@ -19,8 +21,25 @@ IMAGE = (
 """An image reference in Docker's grammar."""
 MAX_IMAGE = 255
 
-HUGGING_FACE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9._-]{1,96}(@[0-9a-f]{40})?"
+MODEL_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_-][A-Za-z0-9._-]{0,95}"
+"""owner/model; never `..`, for it becomes part of URLs and of paths."""
+
+HUGGING_FACE = rf"{MODEL_ID}(@[0-9a-f]{{40}})?"
 """owner/repo, or owner/repo@commit."""
+
+_BLANK = r"\x00-\x20\x7f"
+SERVICE_URL = rf"(?i:https?)://[^:@/?#\\{_BLANK}][^@/?#\\{_BLANK}]*([/?#][^{_BLANK}]*)?"
+"""http or https, a host, and nobody's name or password before it."""
+MAX_URL = 2048
+
+_STEP = rf"[^/:{_BLANK}]*[^./:{_BLANK}][^/:{_BLANK}]*"
+MOUNT_PATH = rf"/|(/{_STEP})+/?"
+"""Absolute, and without steps of dots alone; a mount takes no colon."""
+OWN_PATH = (
+    r"/((bin|boot|dev|etc|lib|lib64|proc|run|sbin|sys|tmp|usr|var/run|workspace)(/.*)?"
+    r"|(app|opt|var)/?|opt/(kaito|venv)(/.*)?)?"
+)
+"""Where a pod of ours has files of its own: at or below most of them, at the rest alone."""
 
 UNSIGNED_NUMBER = r"[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?"
 

@@ -6,8 +6,8 @@ predicate of the field whose path stands before it.
 
 from __future__ import annotations
 
-KEPT = "cannot be changed after creation; create another Workspace instead"
-PRESENCE_KEPT = "cannot be added or removed after creation; create another Workspace instead"
+KEPT = "cannot be changed after creation; create another object instead"
+PRESENCE_KEPT = "cannot be added or removed after creation; create another object instead"
 
 NAME = (
     "the name must be a DNS-1123 label: at most 63 characters, lower-case letters, digits and"

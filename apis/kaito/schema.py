@@ -51,20 +51,16 @@ EARLY_FORM: dict[str, Any] = {
 }
 
 
-_CREATED = "oldSelf.hasValue()"
-"""Where this is true the object is there already. A rule at the root would otherwise be asked at
-each write of status and finalizers, and keep what has become invalid from ever ending."""
-
 WORKSPACE: dict[str, Any] = rules(
     Rule("!has(self.spec)", messages.AT_ROOT, field=".spec"),
     Rule(
-        f"{_CREATED} || self.metadata.name.matches('^{grammar.DNS_LABEL}$')",
+        f"{cel.CREATED} || self.metadata.name.matches('^{grammar.DNS_LABEL}$')",
         messages.NAME,
         field=".metadata",
         on_creation=True,
     ),
     Rule(
-        f"{_CREATED} || has(self.inference) != has(self.tuning)",
+        f"{cel.CREATED} || has(self.inference) != has(self.tuning)",
         messages.ONE_WORKLOAD,
         field=".inference",
         on_creation=True,
@@ -74,19 +70,19 @@ WORKSPACE: dict[str, Any] = rules(
     ),
     Rule("has(self.tuning) == has(oldSelf.tuning)", messages.PRESENCE_KEPT, field=".tuning"),
     Rule(
-        f"{_CREATED} || !has(self.tuning) || has(self.resource)",
+        f"{cel.CREATED} || !has(self.tuning) || has(self.resource)",
         messages.TUNING_NODE,
         field=".resource",
         on_creation=True,
     ),
     Rule(
-        f"{_CREATED} || !has(self.tuning) || self.?resource.?count.orValue(1) == 1",
+        f"{cel.CREATED} || !has(self.tuning) || self.?resource.?count.orValue(1) == 1",
         messages.TUNING_ONE_NODE,
         field=".resource.count",
         on_creation=True,
     ),
     Rule(
-        f"{_CREATED} || !has(self.tuning) || !self.?resource.?partition.hasValue()",
+        f"{cel.CREATED} || !has(self.tuning) || !self.?resource.?partition.hasValue()",
         messages.TUNING_WHOLE,
         field=".resource.partition",
         on_creation=True,

@@ -18,6 +18,7 @@ from apis.kaito.v1beta1.labels import (
     MODEL_WEIGHTS_PULL_SECRETS_ANNOTATION,
     USE_LOCAL_WEIGHTS_ANNOTATION,
 )
+from oci import addresses
 
 SCHEMES = ("hf://", "oci://", "pvc://", "node://")
 
@@ -142,6 +143,8 @@ def _image(url: str, rest: str) -> Image:
     host = named["host"]
     if "." not in host and ":" not in host and host != "localhost":
         raise _refusal(url, f'names no registry; write oci://docker.io/{name} if "{host}" is there')
+    if addresses.is_metadata(host):
+        raise _refusal(url, "leads to where the cloud tells its machines their secrets")
     match = _DIGEST.fullmatch(pinned)
     if match is None:
         raise _refusal(

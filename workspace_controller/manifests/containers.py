@@ -66,6 +66,10 @@ class Images:
     def tuning(self) -> str:
         return f"{self.registry}/kaito-tuning:{self.tag}"
 
+    @property
+    def rag(self) -> str:
+        return f"{self.registry}/kaito-rag:{self.tag}"
+
     def tools(self, profile: EngineProfile) -> str:
         """What downloads for the engine: its own image, or where we make none the smallest."""
         return self.serving("llamacpp" if profile.image else profile.name)

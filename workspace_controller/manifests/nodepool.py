@@ -1,4 +1,4 @@
-"""The NodePool of a Workspace and the node classes it is made from, in KAITO's shape."""
+"""The NodePool of an owner, and the node classes it is made from, in KAITO's shape."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from apis.kaito.v1beta1 import labels
-from apis.kaito.v1beta1.workspace import Workspace
-from apis.karpenter.v1.labels import INSTANCE_TYPE_LABEL
+from apis.karpenter.v1.labels import CAPACITY_TYPE_LABEL, INSTANCE_TYPE_LABEL
 from apis.karpenter.v1.nodepool import NODE_POOLS
 from kube.meta import Manifest, Resource
 from kube.objects import Unstructured
+from workspace_controller import marks
+from workspace_controller.manifests import capacity
+from workspace_controller.nodes.asking import NodeOwner
 from workspace_controller.nodes.classes import NodeClass, NodeClasses
 from workspace_controller.nodes.provisioner import NodeShape, user_labels
 
@@ -40,24 +42,23 @@ _REGIONAL = {
 """By group of the node class: what its provider needs to be told besides."""
 
 
-def pool_name(workspace: Workspace) -> str:
-    """`<namespace>-<name>`; cut, with nine digits of its hash, where a label could not hold it."""
-    whole = f"{workspace.metadata.namespace}-{workspace.metadata.name}"
+def pool_name(owner: NodeOwner) -> str:
+    """`<namespace>-<name>`, of a RAGEngine `rag-<namespace>-<name>`: a Workspace may have its name.
+    Cut, with nine digits of its hash, where a label could not hold it."""
+    prefix = "" if owner.kind == marks.WORKSPACE.kind else "rag-"
+    whole = f"{prefix}{owner.metadata.namespace}-{owner.metadata.name}"
     if len(whole) <= _LONGEST_NAME:
         return whole
     return f"{whole[:_KEPT]}-{hashlib.sha256(whole.encode()).hexdigest()[:9]}"
 
 
-def pool_labels(workspace: Workspace) -> dict[str, str]:
+def pool_labels(owner: NodeOwner) -> dict[str, str]:
     """Whose pool, claim and node it is."""
-    return {
-        labels.KARPENTER_WORKSPACE_LABEL: workspace.metadata.name,
-        labels.KARPENTER_WORKSPACE_NAMESPACE_LABEL: workspace.metadata.namespace,
-    }
+    return marks.of(owner).on_pool(owner)
 
 
 def node_pool(
-    workspace: Workspace,
+    owner: NodeOwner,
     shape: NodeShape,
     classes: NodeClasses,
     node_class: NodeClass,
@@ -69,35 +70,50 @@ def node_pool(
     `expireAfter` is written out, since the CRD's default destroys each node after 30 days. A pool
     that is there keeps its own: every change of the template replaces all nodes of the pool.
     """
-    belongs = {**pool_labels(workspace), **_set_labels(workspace)}
+    belongs = {**pool_labels(owner), **_set_labels(owner)}
     return {
         "apiVersion": POOLS.api_version,
         "kind": POOLS.kind,
-        "metadata": {"name": pool_name(workspace), "labels": {**MANAGED_BY, **belongs}},
+        "metadata": {"name": pool_name(owner), "labels": {**MANAGED_BY, **belongs}},
         "spec": {
             "replicas": replicas,
             "template": {
-                "metadata": {"labels": {**user_labels(workspace), **belongs}},
-                "spec": _node_spec(shape, classes, node_class, live),
+                "metadata": {"labels": {**_own_labels(owner, live), **belongs}},
+                "spec": _node_spec(owner, shape, classes, node_class, live),
             },
-            "disruption": {"consolidateAfter": "0s", "budgets": _budgets(workspace, live)},
+            "disruption": {"consolidateAfter": "0s", "budgets": _budgets(owner, live)},
         },
     }
 
 
+def _own_labels(owner: NodeOwner, live: Unstructured | None) -> dict[str, str]:
+    """The user's. The capacity type is a requirement, and comes to the nodes by that; in pools of
+    earlier versions it stays the label that it was."""
+    wanted = user_labels(owner)
+    if not _asks_for_capacity(live):
+        return wanted
+    return {key: value for key, value in wanted.items() if key != CAPACITY_TYPE_LABEL}
+
+
 def _node_spec(
-    shape: NodeShape, classes: NodeClasses, node_class: NodeClass, live: Unstructured | None
+    owner: NodeOwner,
+    shape: NodeShape,
+    classes: NodeClasses,
+    node_class: NodeClass,
+    live: Unstructured | None,
 ) -> Manifest:
     """What each of the pool's claims asks for."""
     of_type = {"key": INSTANCE_TYPE_LABEL, "operator": "In", "values": [shape.instance_type]}
-    extra = _REGIONAL.get(classes.group)
+    extra = [_REGIONAL[classes.group]] if classes.group in _REGIONAL else []
+    if _asks_for_capacity(live):
+        extra.append(capacity.requirement(owner))
     return {
         "nodeClassRef": {
             "group": classes.group,
             "kind": classes.kind,
             "name": node_class.name,
         },
-        "requirements": [of_type, extra] if extra else [of_type],
+        "requirements": [of_type, *extra],
         "taints": [
             {
                 "key": labels.SKU_TAINT_KEY,
@@ -107,6 +123,15 @@ def _node_spec(
         ],
         "expireAfter": _live_template(live).get("expireAfter", "Never"),
     }
+
+
+def _asks_for_capacity(live: Unstructured | None) -> bool:
+    """Whether by a requirement. Pools of earlier versions do not, and their nodes would all be
+    replaced at once."""
+    if live is None:
+        return True
+    given = _live_template(live).get("requirements", [])
+    return any(each.get("key") == CAPACITY_TYPE_LABEL for each in given)
 
 
 def class_in_use(live: Unstructured | None) -> str:
@@ -125,22 +150,22 @@ def node_class(classes: NodeClasses, wanted: NodeClass) -> Manifest:
     }
 
 
-def _budgets(workspace: Workspace, live: Unstructured | None) -> list[Any]:
+def _budgets(owner: NodeOwner, live: Unstructured | None) -> list[Any]:
     """One drifted node at a time. Of an InferenceSet none until its own controller, which looks
     at all of its Workspaces, opens the budget; what that has set stays."""
     disruption = live.spec.get("disruption", {}) if live else {}
-    if not _set_labels(workspace):
+    if not _set_labels(owner):
         return [{"nodes": "1", "reasons": ["Drifted"]}]
     return list(disruption.get("budgets") or [{"nodes": "0", "reasons": ["Drifted"]}])
 
 
-def _set_labels(workspace: Workspace) -> dict[str, str]:
-    creator = workspace.metadata.labels.get(labels.INFERENCESET_CREATED_BY_LABEL)
+def _set_labels(owner: NodeOwner) -> dict[str, str]:
+    creator = owner.metadata.labels.get(labels.INFERENCESET_CREATED_BY_LABEL)
     if not creator:
         return {}
     return {
         labels.KARPENTER_INFERENCESET_LABEL: creator,
-        labels.KARPENTER_INFERENCESET_NAMESPACE_LABEL: workspace.metadata.namespace,
+        labels.KARPENTER_INFERENCESET_NAMESPACE_LABEL: owner.metadata.namespace,
     }
 
 

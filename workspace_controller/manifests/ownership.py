@@ -1,33 +1,33 @@
-"""What all children of a Workspace have in common."""
+"""What all children of a Workspace or RAGEngine have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from apis.kaito.v1beta1.labels import WORKSPACE_LABEL
-from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace
 from kube.meta import Manifest
+from workspace_controller import marks
+from workspace_controller.marks import Owner
 
 
-def pod_labels(workspace: Workspace) -> dict[str, str]:
+def pod_labels(owner: Owner) -> dict[str, str]:
     """Also the selector, which can never change: nothing else may come in here."""
-    return {WORKSPACE_LABEL: workspace.metadata.name}
+    return marks.of(owner).on_child(owner)
 
 
 def child_metadata(
-    workspace: Workspace, name: str, annotations: Mapping[str, str] | None = None
+    owner: Owner, name: str, annotations: Mapping[str, str] | None = None
 ) -> Manifest:
-    """Owned by the Workspace, so that the garbage collector sees to the end of it."""
+    """Owned by it, so that the garbage collector sees to the end of it."""
     metadata: Manifest = {
         "name": name,
-        "namespace": workspace.metadata.namespace,
-        "labels": pod_labels(workspace),
+        "namespace": owner.metadata.namespace,
+        "labels": pod_labels(owner),
         "ownerReferences": [
             {
-                "apiVersion": WORKSPACES.api_version,
-                "kind": WORKSPACES.kind,
-                "name": workspace.metadata.name,
-                "uid": workspace.metadata.uid,
+                "apiVersion": owner.api_version,
+                "kind": owner.kind,
+                "name": owner.metadata.name,
+                "uid": owner.metadata.uid,
                 "controller": True,
                 "blockOwnerDeletion": True,
             }

@@ -12,6 +12,7 @@ from kube.meta import Manifest
 from kube.objects import Unstructured
 from presets.engines.vllm import KV_EVENTS_PORT
 from workspace_controller.manifests import ownership
+from workspace_controller.marks import Owner
 
 RAY_PORT = 6379
 DASHBOARD_PORT = 8265
@@ -22,14 +23,14 @@ def headless_name(workspace: Workspace) -> str:
     return f"{workspace.metadata.name}-headless"
 
 
-def url(workspace: Workspace) -> str:
-    """Where the model answers inside the cluster."""
-    return f"http://{workspace.metadata.name}.{workspace.metadata.namespace}.svc.cluster.local"
+def url(owner: Owner) -> str:
+    """Where the model, or the retrieval service, answers inside the cluster."""
+    return f"http://{owner.metadata.name}.{owner.metadata.namespace}.svc.cluster.local"
 
 
-def kind(workspace: Workspace) -> str:
+def kind(owner: Owner) -> str:
     """ClusterIP, or LoadBalancer where that is asked for."""
-    asked = workspace.metadata.annotations.get(labels.ENABLE_LB_ANNOTATION)
+    asked = owner.metadata.annotations.get(labels.ENABLE_LB_ANNOTATION)
     return "LoadBalancer" if asked == labels.ENABLE_LB_VALUE else "ClusterIP"
 
 
@@ -77,6 +78,20 @@ def headless(workspace: Workspace) -> Manifest:
             "clusterIP": "None",
             "selector": ownership.pod_labels(workspace),
             "publishNotReadyAddresses": True,
+        },
+    }
+
+
+def of_engine(owner: Owner) -> Manifest:
+    """Of a RAGEngine, whose pods are told apart by nobody: those that are ready answer."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": ownership.child_metadata(owner, owner.metadata.name),
+        "spec": {
+            "type": kind(owner),
+            "selector": ownership.pod_labels(owner),
+            "ports": [_port("http", SERVICE_PORT, PORT)],
         },
     }
 

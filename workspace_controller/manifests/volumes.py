@@ -7,8 +7,8 @@ from typing import Any
 
 from apis import container
 from apis.kaito.v1beta1 import labels
-from apis.kaito.v1beta1.workspace import Workspace
 from kube.meta import Manifest
+from workspace_controller.marks import Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ def config(config_map: str) -> Volumes:
     return mounted("config-volume", source, container.CONFIG_DIR, read_only=True)
 
 
-def api_keys(workspace: Workspace) -> Volumes:
+def api_keys(owner: Owner) -> Volumes:
     """The keys that open the server; nothing where nobody needs one. Without the Secret the pod
     waits for it: a server that was meant to be closed must not open meanwhile."""
-    secret = workspace.metadata.annotations.get(labels.API_KEY_SECRET_ANNOTATION, "")
+    secret = owner.metadata.annotations.get(labels.API_KEY_SECRET_ANNOTATION, "")
     if not secret:
         return Volumes()
     source = {"secret": {"secretName": secret}}

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from apis.kaito.v1beta1 import conditions as c
-from apis.kaito.v1beta1.workspace import Workspace
 from cloudproviders.instancetype import InstanceType
 from kube.meta import Condition
 from kube.objects import Node
 from workspace_controller.manifests import scheduling
 from workspace_controller.manifests.scheduling import Reach
 from workspace_controller.nodes import readiness, shapes, unmanaged
+from workspace_controller.nodes.asking import NodeOwner, NodesSeen
 from workspace_controller.nodes.provisioner import (
     Holding,
     Need,
@@ -23,7 +23,6 @@ from workspace_controller.nodes.provisioner import (
     user_labels,
 )
 from workspace_controller.plan import Plan
-from workspace_controller.workspace.observed import Observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,51 +35,51 @@ class BringYourOwn:
 
     instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
 
-    def shape(self, workspace: Workspace, seen: Observed) -> NodeShape | None:
+    def shape(self, owner: NodeOwner, seen: NodesSeen) -> NodeShape | None:
         """The first that can be used speaks for all; what is unlike it is not counted."""
-        usable = _usable(workspace, seen)
+        usable = _usable(owner, seen)
         if not usable:
             return None
-        asked = workspace.resource.partition if workspace.resource else None
+        asked = owner.resource.partition if owner.resource else None
         whole = shapes.of_node(usable[0], self.instance_types)
         return whole if asked is None else shapes.part(whole, asked)
 
-    def waiting(self, workspace: Workspace, seen: Observed) -> Plan:
-        message = f"no ready Node {_spelled(workspace)}"
+    def waiting(self, owner: NodeOwner, seen: NodesSeen) -> Plan:
+        message = f"no ready Node {_spelled(owner)}"
         missing = Condition(
             type=c.NODES_READY, status="False", reason=c.REASON_NODE_NOT_READY, message=message
         )
-        return _plan(workspace, seen, missing, selected(workspace, seen.nodes))
+        return _plan(owner, seen, missing, selected(owner, seen.nodes))
 
-    def reach(self, workspace: Workspace) -> Reach:
-        named = unmanaged.reach_preferred(workspace)
-        wanted = user_labels(workspace)
+    def reach(self, owner: NodeOwner) -> Reach:
+        named = unmanaged.reach_preferred(owner)
+        wanted = user_labels(owner)
         selected_too = (scheduling.labelled(wanted),) if wanted else ()
         return Reach((*named, *selected_too), first=named if selected_too else ())
 
-    def holdings(self, workspace: Workspace) -> tuple[Holding, ...]:
+    def holdings(self, owner: NodeOwner) -> tuple[Holding, ...]:
         """None: the cluster need not know NodeClaims, nor we be allowed to ask for them."""
         return ()
 
-    def release(self, workspace: Workspace, seen: Observed) -> Plan:
+    def release(self, owner: NodeOwner, seen: NodesSeen) -> Plan:
         """Nothing: the nodes are the user's own."""
         return Plan()
 
-    def plan(self, workspace: Workspace, seen: Observed, need: Need) -> Plan:
+    def plan(self, owner: NodeOwner, seen: NodesSeen, need: Need) -> Plan:
         alike = [
             node
-            for node in _usable(workspace, seen)
+            for node in _usable(owner, seen)
             if shapes.serves_as(shapes.of_node(node, self.instance_types), need.shape)
         ]
         ready = readiness.nodes_ready(alike, need.shape, need.nodes)
-        return _plan(workspace, seen, ready, alike)
+        return _plan(owner, seen, ready, alike)
 
 
-def selected(workspace: Workspace, nodes: Iterable[Node]) -> list[Node]:
-    """The nodes that the Workspace names, as it names them; then those that it selects."""
+def selected(owner: NodeOwner, nodes: Iterable[Node]) -> list[Node]:
+    """The nodes that the owner names, as it names them; then those that it selects."""
     found = {node.metadata.name: node for node in nodes}
-    names = preferred_nodes(workspace)
-    wanted = user_labels(workspace)
+    names = preferred_nodes(owner)
+    wanted = user_labels(owner)
     labelled = (
         found[name]
         for name in sorted(set(found) - set(names))
@@ -89,24 +88,22 @@ def selected(workspace: Workspace, nodes: Iterable[Node]) -> list[Node]:
     return [*(found[name] for name in names if name in found), *labelled]
 
 
-def _usable(workspace: Workspace, seen: Observed) -> list[Node]:
-    """Ready, and not filled by another Workspace; where a node is cordoned, or has a taint that
+def _usable(owner: NodeOwner, seen: NodesSeen) -> list[Node]:
+    """Ready, and not filled by another; where a node is cordoned, or has a taint that
     its pods do not tolerate, only if they are there already."""
     here = unmanaged.busy(seen.pods)
     return [
         node
-        for node in selected(workspace, seen.nodes)
+        for node in selected(owner, seen.nodes)
         if readiness.is_up(node)
         and node.metadata.name not in seen.taken
         and (unmanaged.is_open(node) or node.metadata.name in here)
     ]
 
 
-def _plan(
-    workspace: Workspace, seen: Observed, nodes_ready: Condition, nodes: Sequence[Node]
-) -> Plan:
+def _plan(owner: NodeOwner, seen: NodesSeen, nodes_ready: Condition, nodes: Sequence[Node]) -> Plan:
     enough = nodes_ready.status == "True"
-    why = "" if enough else _missing(workspace, seen)
+    why = "" if enough else _missing(owner, seen)
     said = msgspec.structs.replace(nodes_ready, message=f"{nodes_ready.message}{why}")
     resource = readiness.resource_ready((said,), c.REASON_RESOURCE_NOT_READY)
     return Plan(
@@ -116,22 +113,22 @@ def _plan(
     )
 
 
-def _missing(workspace: Workspace, seen: Observed) -> str:
+def _missing(owner: NodeOwner, seen: NodesSeen) -> str:
     """What keeps nodes from counting, by name."""
-    chosen = {node.metadata.name: node for node in selected(workspace, seen.nodes)}
-    absent = [name for name in preferred_nodes(workspace) if name not in chosen]
+    chosen = {node.metadata.name: node for node in selected(owner, seen.nodes)}
+    absent = [name for name in preferred_nodes(owner) if name not in chosen]
     taken = sorted(seen.taken & chosen.keys())
     closed = sorted(name for name, node in chosen.items() if not unmanaged.is_open(node))
     told = (
         ("preferredNodes that do not exist", absent),
-        ("used by another Workspace", taken),
+        ("used by another Workspace or RAGEngine", taken),
         ("cordoned, or with a taint that is not tolerated", closed),
     )
     return "".join(f"; {what}: {', '.join(names)}" for what, names in told if names)
 
 
-def _spelled(workspace: Workspace) -> str:
-    wanted, names = user_labels(workspace), preferred_nodes(workspace)
+def _spelled(owner: NodeOwner) -> str:
+    wanted, names = user_labels(owner), preferred_nodes(owner)
     by_label = ", ".join(f"{key}={wanted[key]}" for key in sorted(wanted))
     by_name = f"is one of preferredNodes ({', '.join(names)})"
     if not names:

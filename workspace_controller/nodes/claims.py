@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from apis.kaito.v1beta1 import conditions as c
-from apis.kaito.v1beta1.workspace import Workspace
 from apis.karpenter.v1 import conditions as kc
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from cloudproviders.instancetype import InstanceType
@@ -25,6 +24,7 @@ from workspace_controller.manifests import scheduling
 from workspace_controller.manifests.nodeclaim import node_claim, owner_labels
 from workspace_controller.manifests.scheduling import Reach
 from workspace_controller.nodes import attempts, complaints, readiness, shapes, unmanaged
+from workspace_controller.nodes.asking import NodeOwner, NodesSeen
 from workspace_controller.nodes.attempts import Attempt
 from workspace_controller.nodes.provisioner import (
     Holding,
@@ -34,7 +34,6 @@ from workspace_controller.nodes.provisioner import (
     user_labels,
 )
 from workspace_controller.plan import Deletion, Plan
-from workspace_controller.workspace.observed import Observed
 
 Holders: TypeAlias = Mapping[int, NodeClaim]
 
@@ -46,62 +45,60 @@ class ClaimProvisioner:
     cloud: CloudProfile
     instance_types: Mapping[str, InstanceType]
 
-    def shape(self, workspace: Workspace, seen: Observed) -> NodeShape | None:
-        return shapes.asked_for(workspace, self.instance_types)
+    def shape(self, owner: NodeOwner, seen: NodesSeen) -> NodeShape | None:
+        return shapes.asked_for(owner, self.instance_types)
 
-    def waiting(self, workspace: Workspace, seen: Observed) -> Plan:
+    def waiting(self, owner: NodeOwner, seen: NodesSeen) -> Plan:
         """Never: the catalogue answers at once."""
         return Plan()
 
-    def reach(self, workspace: Workspace) -> Reach:
-        own = scheduling.labelled({**user_labels(workspace), **owner_labels(workspace)})
-        type_ = shapes.type_asked_for(workspace, self.instance_types)
-        return Reach((own, *unmanaged.reach_preferred(workspace, type_)))
+    def reach(self, owner: NodeOwner) -> Reach:
+        own = scheduling.labelled({**user_labels(owner), **owner_labels(owner)})
+        type_ = shapes.type_asked_for(owner, self.instance_types)
+        return Reach((own, *unmanaged.reach_preferred(owner, type_)))
 
-    def holdings(self, workspace: Workspace) -> tuple[Holding, ...]:
-        return (Holding(NODE_CLAIMS, selector(owner_labels(workspace))),)
+    def holdings(self, owner: NodeOwner) -> tuple[Holding, ...]:
+        return (Holding(NODE_CLAIMS, selector(owner_labels(owner))),)
 
-    def release(self, workspace: Workspace, seen: Observed) -> Plan:
+    def release(self, owner: NodeOwner, seen: NodesSeen) -> Plan:
         """The next claims have other names, so they need not wait for the end of these."""
         live = (claim for claim in seen.claims if not claim.deleting)
         return Plan(
             annotations=attempts.given_back(
-                workspace.metadata.uid,
-                workspace.metadata.annotations,
+                owner.metadata.uid,
+                owner.metadata.annotations,
                 {each.metadata.name for each in seen.claims},
             ),
             delete=tuple(Deletion.of(NODE_CLAIMS, claim) for claim in live),
         )
 
-    def plan(self, workspace: Workspace, seen: Observed, need: Need) -> Plan:
+    def plan(self, owner: NodeOwner, seen: NodesSeen, need: Need) -> Plan:
         """Claims until there are enough, and the conditions of claims and nodes."""
         there = unmanaged.each_once(
-            unmanaged.marked(workspace, seen, need.shape),
-            unmanaged.preferred(workspace, seen, need.shape),
+            unmanaged.marked(owner, seen, need.shape),
+            unmanaged.preferred(owner, seen, need.shape),
         )
         wanted = max(0, need.nodes - len(there))
         holders = _holders(seen.claims)
-        memory = _memory(workspace, seen, holders)
+        memory = _memory(owner, seen, holders)
         due = _due(holders, wanted)
         for ordinal in due:
             memory.setdefault(ordinal, Attempt())
         nodes = (*_claimed_nodes(seen, holders), *there)
 
-        claims_ready = _claims_ready(
-            workspace, holders, {each: memory[each] for each in due}, wanted
-        )
+        claims_ready = _claims_ready(owner, holders, {each: memory[each] for each in due}, wanted)
         nodes_ready = readiness.nodes_ready(nodes, need.shape, need.nodes)
         resource = readiness.resource_ready((claims_ready, nodes_ready))
         waits = {each: memory[each].wait_seconds(seen.now) for each in due}
         return Plan(
-            annotations=attempts.to_store(workspace.metadata.annotations, memory),
+            annotations=attempts.to_store(owner.metadata.annotations, memory),
             delete=_surplus(seen, holders, wanted, need.nodes),
             create=tuple(
                 node_claim(
-                    workspace,
+                    owner,
                     need,
                     self.cloud,
-                    name=_name(workspace, ordinal, memory[ordinal]),
+                    name=_name(owner, ordinal, memory[ordinal]),
                     ordinal=ordinal,
                 )
                 for ordinal, seconds in waits.items()
@@ -114,8 +111,8 @@ class ClaimProvisioner:
         )
 
 
-def _name(workspace: Workspace, ordinal: int, attempt: Attempt) -> str:
-    return attempts.claim_name(workspace.metadata.uid, ordinal, attempt.number)
+def _name(owner: NodeOwner, ordinal: int, attempt: Attempt) -> str:
+    return attempts.claim_name(owner.metadata.uid, ordinal, attempt.number)
 
 
 def _holders(claims: Sequence[NodeClaim]) -> dict[int, NodeClaim]:
@@ -141,9 +138,9 @@ def _ordinal(claim: NodeClaim) -> int | None:
     return quantity.count(claim.metadata.annotations.get(attempts.ORDINAL_ANNOTATION, ""))
 
 
-def _memory(workspace: Workspace, seen: Observed, holders: Holders) -> dict[int, Attempt]:
+def _memory(owner: NodeOwner, seen: NodesSeen, holders: Holders) -> dict[int, Attempt]:
     """What is to be remembered now, of the claims that were seen and of those that were lost."""
-    memory = attempts.read(workspace.metadata.annotations)
+    memory = attempts.read(owner.metadata.annotations)
     there = {claim.metadata.name for claim in seen.claims}
     going = {claim.metadata.name: claim for claim in seen.claims if claim.deleting}
     going |= {each.metadata.name: each for each in seen.departed if each.metadata.name not in there}
@@ -152,7 +149,7 @@ def _memory(workspace: Workspace, seen: Observed, holders: Holders) -> dict[int,
         memory[ordinal] = known.seen(ready=complaints.is_ready(claim))
     for ordinal in sorted(set(memory) - set(holders)):
         attempt = memory[ordinal]
-        leaving = going.get(_name(workspace, ordinal, attempt))
+        leaving = going.get(_name(owner, ordinal, attempt))
         if attempt.made or leaving is not None:
             said = complaints.first([leaving]) if leaving is not None else None
             memory[ordinal] = attempt.lost(
@@ -171,21 +168,21 @@ def _due(holders: Holders, wanted: int) -> list[int]:
 
 
 def _claims_ready(
-    workspace: Workspace, holders: Holders, memory: Mapping[int, Attempt], wanted: int
+    owner: NodeOwner, holders: Holders, memory: Mapping[int, Attempt], wanted: int
 ) -> Condition:
     """NodeClaimReady: enough claims are Ready, or the first real complaint of one that is not."""
     ready = sum(complaints.is_ready(claim) for claim in holders.values())
-    said = complaints.first(holders.values()) or _regret(workspace, memory)
+    said = complaints.first(holders.values()) or _regret(owner, memory)
     return complaints.claims_ready(ready, wanted, said)
 
 
-def _regret(workspace: Workspace, memory: Mapping[int, Attempt]) -> Condition | None:
+def _regret(owner: NodeOwner, memory: Mapping[int, Attempt]) -> Condition | None:
     """Why the claims of earlier attempts went, while the next are on their way."""
     for ordinal in sorted(memory):
         attempt = memory[ordinal]
         if not attempt.losses:
             continue
-        gone = attempts.claim_name(workspace.metadata.uid, ordinal, attempt.number - 1)
+        gone = attempts.claim_name(owner.metadata.uid, ordinal, attempt.number - 1)
         why = attempt.message or f"NodeClaim {gone} was deleted before it was ready"
         after = f" after {attempt.not_before:%H:%M:%S} UTC" if attempt.not_before else ""
         following = "" if attempt.made else f"; attempt {attempt.number} follows{after}"
@@ -198,15 +195,15 @@ def _regret(workspace: Workspace, memory: Mapping[int, Attempt]) -> Condition | 
     return None
 
 
-def _claimed_nodes(seen: Observed, holders: Holders) -> list[Node]:
+def _claimed_nodes(seen: NodesSeen, holders: Holders) -> list[Node]:
     named = {claim.status.node_name for claim in holders.values()} - {""}
     return [node for node in seen.nodes if node.metadata.name in named]
 
 
-def _surplus(seen: Observed, holders: Holders, wanted: int, replicas: int) -> tuple[Deletion, ...]:
+def _surplus(seen: NodesSeen, holders: Holders, wanted: int, replicas: int) -> tuple[Deletion, ...]:
     """Claims beyond what is wanted, once the workload has shrunk and left their nodes."""
     extra = len(holders) - wanted
-    if extra <= 0 or not unmanaged.has_shrunk(seen.stateful_set, replicas):
+    if extra <= 0 or not unmanaged.has_shrunk(seen.replicated, replicas):
         return ()
     busy = unmanaged.busy(seen.pods)
     idle = [

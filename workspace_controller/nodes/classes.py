@@ -19,11 +19,11 @@ from apis.kaito.v1beta1.labels import (
     BYPASS_RESOURCE_CHECKS_ANNOTATION,
     NODE_CLASS_NAME_ANNOTATION,
 )
-from apis.kaito.v1beta1.workspace import Workspace
 from apis.karpenter.nodeclasses.disk import disk_gib
 from kube.meta import Condition, Resource, find_condition
 from kube.objects import Unstructured
 from workspace_controller.errors import UserError
+from workspace_controller.nodes.asking import NodeOwner, has_known_disk
 
 NOT_READY = "NodeClassNotReady"
 
@@ -71,17 +71,17 @@ class NodeClasses:
     def default(self) -> NodeClass:
         return next(each for each in self.classes if each.default)
 
-    def chosen(self, workspace: Workspace, disk: int, in_use: str = "") -> NodeClass:
+    def chosen(self, owner: NodeOwner, disk: int, in_use: str = "") -> NodeClass:
         """The one that the user names; else the one in use, since another would replace all
         nodes; else the default, or the smallest whose disk is large enough for the weights where
         the default's is not. Raises UserError where none will do: the pods would be evicted once
         the disk is full, on nodes that cost money."""
-        named = workspace.metadata.annotations.get(NODE_CLASS_NAME_ANNOTATION, "")
+        named = owner.metadata.annotations.get(NODE_CLASS_NAME_ANNOTATION, "")
         if in_use in self.names and named in {"", in_use}:
             return self._named(in_use)
         candidates = (self._named(named),) if named else (self.default, *self._by_disk())
         for each in candidates:
-            if (has := each.disk_gib) is None or has >= disk or not _is_known(workspace):
+            if (has := each.disk_gib) is None or has >= disk or not _is_known(owner):
                 return each
         largest = max(each.disk_gib or 0 for each in candidates)
         raise UserError(
@@ -166,11 +166,10 @@ def _class(at: int, given: Any) -> NodeClass:
     return NodeClass(name, default, spec)
 
 
-def _is_known(workspace: Workspace) -> bool:
+def _is_known(owner: NodeOwner) -> bool:
     """Whether the disk is a need and not a guess, and nobody wants it unchecked."""
-    bypassed = BYPASS_RESOURCE_CHECKS_ANNOTATION in workspace.metadata.annotations
-    preset = workspace.inference.preset if workspace.inference else None
-    return preset is not None and not bypassed
+    bypassed = BYPASS_RESOURCE_CHECKS_ANNOTATION in owner.metadata.annotations
+    return has_known_disk(owner) and not bypassed
 
 
 def _because(message: str) -> Condition:

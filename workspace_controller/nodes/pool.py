@@ -1,7 +1,7 @@
-"""Nodes by NodePool: one static pool for each Workspace, which Karpenter keeps at its number. Pure.
+"""Nodes by NodePool: one static pool for each owner, which Karpenter keeps at its number. Pure.
 
 Which node stands for which replica, and what is tried again when, is the pool's business; ours
-is the number: nodes that the Workspace needs, less those that are there without the pool.
+is the number: nodes that the owner needs, less those that are there without the pool.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import msgspec
 
 from apis.kaito.v1beta1 import conditions as c
-from apis.kaito.v1beta1.workspace import Workspace
 from apis.karpenter.v1 import conditions as kc
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from cloudproviders.instancetype import InstanceType
 from kube.apply import needs_apply, with_applied_hash
-from kube.meta import Condition, Manifest, find_condition
+from kube.meta import Condition, find_condition
 from kube.objects import Node, Unstructured, manifest_of
 from workspace_controller import messages
 from workspace_controller.errors import UserError
@@ -31,6 +30,7 @@ from workspace_controller.manifests.nodepool import (
 )
 from workspace_controller.manifests.scheduling import Reach
 from workspace_controller.nodes import complaints, readiness, shapes, unmanaged
+from workspace_controller.nodes.asking import NodeOwner, NodesSeen
 from workspace_controller.nodes.classes import NodeClasses
 from workspace_controller.nodes.provisioner import (
     Holding,
@@ -39,8 +39,10 @@ from workspace_controller.nodes.provisioner import (
     selector,
     user_labels,
 )
-from workspace_controller.plan import Deletion, Plan
-from workspace_controller.workspace.observed import Observed
+from workspace_controller.plan import Deletion, Plan, Propagation
+
+_AFTER_ITS_CLAIMS: Propagation = "Foreground"
+"""Of a claim whose pool is gone Karpenter complains again and again until it is gone, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,58 +65,58 @@ class _Stock:
 
 @dataclass(frozen=True, slots=True)
 class PoolProvisioner:
-    """Keeps a pool for each Workspace, made from the node classes of the chart."""
+    """Keeps a pool for each owner, made from the node classes of the chart."""
 
     classes: NodeClasses
     instance_types: Mapping[str, InstanceType]
 
-    def shape(self, workspace: Workspace, seen: Observed) -> NodeShape | None:
-        return shapes.asked_for(workspace, self.instance_types)
+    def shape(self, owner: NodeOwner, seen: NodesSeen) -> NodeShape | None:
+        return shapes.asked_for(owner, self.instance_types)
 
-    def waiting(self, workspace: Workspace, seen: Observed) -> Plan:
+    def waiting(self, owner: NodeOwner, seen: NodesSeen) -> Plan:
         """Never: the catalogue answers at once."""
         return Plan()
 
-    def reach(self, workspace: Workspace) -> Reach:
+    def reach(self, owner: NodeOwner) -> Reach:
         """The pool's nodes, those of claims from before it, and those that count as there."""
-        wanted = user_labels(workspace)
-        type_ = shapes.type_asked_for(workspace, self.instance_types)
+        wanted = user_labels(owner)
+        type_ = shapes.type_asked_for(owner, self.instance_types)
         return Reach(
             (
-                scheduling.labelled({**wanted, **pool_labels(workspace)}),
-                scheduling.labelled({**wanted, **owner_labels(workspace)}),
-                *unmanaged.reach_labelled(workspace, type_),
-                *unmanaged.reach_preferred(workspace, type_),
+                scheduling.labelled({**wanted, **pool_labels(owner)}),
+                scheduling.labelled({**wanted, **owner_labels(owner)}),
+                *unmanaged.reach_labelled(owner, type_),
+                *unmanaged.reach_preferred(owner, type_),
             )
         )
 
-    def holdings(self, workspace: Workspace) -> tuple[Holding, ...]:
+    def holdings(self, owner: NodeOwner) -> tuple[Holding, ...]:
         """Claims that outlive their pool cost as much as any, so they are waited for too."""
-        of_pool = selector(pool_labels(workspace))
+        of_pool = selector(pool_labels(owner))
         return (
-            Holding(POOLS, of_pool),
+            Holding(POOLS, of_pool, _AFTER_ITS_CLAIMS),
             Holding(NODE_CLAIMS, of_pool),
-            Holding(NODE_CLAIMS, selector(owner_labels(workspace))),
+            Holding(NODE_CLAIMS, selector(owner_labels(owner))),
         )
 
-    def release(self, workspace: Workspace, seen: Observed) -> Plan:
+    def release(self, owner: NodeOwner, seen: NodesSeen) -> Plan:
         """The pool with its claims, and those that stand alone."""
         found = seen.pool
         pool: tuple[Deletion, ...] = ()
-        if found is not None and _is_ours(workspace, found) and not _is_going(found):
-            pool = (Deletion.of(POOLS, found),)
+        if found is not None and _is_ours(owner, found) and not _is_going(found):
+            pool = (Deletion.of(POOLS, found, _AFTER_ITS_CLAIMS),)
         alone = (each for each in seen.claims if not each.deleting and not _pools_of(each))
         return Plan(delete=(*pool, *(Deletion.of(NODE_CLAIMS, each) for each in alone)))
 
-    def plan(self, workspace: Workspace, seen: Observed, need: Need) -> Plan:
+    def plan(self, owner: NodeOwner, seen: NodesSeen, need: Need) -> Plan:
         """The pool as it should be, and the conditions of its claims and nodes."""
         pool = seen.pool
-        _refuse_anothers(workspace, pool)
-        chosen = self.classes.chosen(workspace, need.disk_gib, class_in_use(pool))
+        _refuse_anothers(owner, pool)
+        chosen = self.classes.chosen(owner, need.disk_gib, class_in_use(pool))
         unready = self.classes.not_ready(chosen, seen.node_classes)
-        stock = _stock(workspace, seen, need.shape)
+        stock = _stock(owner, seen, need.shape)
         replicas = _replicas(seen, stock, need)
-        desired = node_pool(workspace, need.shape, self.classes, chosen, replicas, pool)
+        desired = node_pool(owner, need.shape, self.classes, chosen, replicas, pool)
         made = pool is None and replicas > 0 and unready is None
         edited = (
             pool is not None
@@ -136,30 +138,30 @@ class PoolProvisioner:
         )
 
 
-def _refuse_anothers(workspace: Workspace, pool: Unstructured | None) -> None:
+def _refuse_anothers(owner: NodeOwner, pool: Unstructured | None) -> None:
     """`a-b` in `c` and `b` in `a-c` ask for the same name; two Workspaces on one pool would take
     each other's nodes."""
-    if pool is None or _is_ours(workspace, pool):
+    if pool is None or _is_ours(owner, pool):
         return
     raise UserError(
         c.RESOURCE_READY,
         "NodePoolNameTaken",
-        f"NodePool {pool.metadata.name} exists and is not this Workspace's; rename the Workspace, "
-        "or delete that NodePool",
+        f"NodePool {pool.metadata.name} exists and is not this {owner.kind}'s; rename the "
+        f"{owner.kind}, or delete that NodePool",
     )
 
 
-def _is_ours(workspace: Workspace, pool: Unstructured) -> bool:
-    return pool_labels(workspace).items() <= pool.metadata.labels.items()
+def _is_ours(owner: NodeOwner, pool: Unstructured) -> bool:
+    return pool_labels(owner).items() <= pool.metadata.labels.items()
 
 
-def _stock(workspace: Workspace, seen: Observed, shape: NodeShape) -> _Stock:
+def _stock(owner: NodeOwner, seen: NodesSeen, shape: NodeShape) -> _Stock:
     """A claim whose pool is gone will be collected with it, so it counts for nothing."""
     uid = seen.pool.metadata.uid if seen.pool and not _is_going(seen.pool) else ""
     there = unmanaged.each_once(
-        unmanaged.marked(workspace, seen, shape),
-        unmanaged.labelled(workspace, seen, shape),
-        unmanaged.preferred(workspace, seen, shape),
+        unmanaged.marked(owner, seen, shape),
+        unmanaged.labelled(owner, seen, shape),
+        unmanaged.preferred(owner, seen, shape),
     )
     live = [claim for claim in seen.claims if not claim.deleting]
     owners = {claim.metadata.name: _pools_of(claim) for claim in live}
@@ -175,21 +177,21 @@ def _pools_of(claim: NodeClaim) -> set[str]:
     return {owner.uid for owner in owners if owner.kind == POOLS.kind}
 
 
-def _replicas(seen: Observed, stock: _Stock, need: Need) -> int:
+def _replicas(seen: NodesSeen, stock: _Stock, need: Need) -> int:
     """Up at once; down once the workload has shrunk, and by no more than it has left: which node
     goes is the pool's choice, and it takes those first that nothing runs on."""
     wanted = max(0, need.nodes - stock.covered)
     has = int(seen.pool.spec.get("replicas") or 0) if seen.pool else 0
     if wanted >= has:
         return wanted
-    if not unmanaged.has_shrunk(seen.stateful_set, need.nodes):
+    if not unmanaged.has_shrunk(seen.replicated, need.nodes):
         return has
     busy = unmanaged.busy(seen.pods)
     in_use = sum(claim.status.node_name in busy for claim in stock.pooled)
     return max(wanted, in_use)
 
 
-def _claimed(seen: Observed, claims: Sequence[NodeClaim]) -> list[Node]:
+def _claimed(seen: NodesSeen, claims: Sequence[NodeClaim]) -> list[Node]:
     named = {claim.status.node_name for claim in claims}
     return [node for node in seen.nodes if node.metadata.name in named]
 
@@ -210,10 +212,6 @@ def _complaint(pool: Unstructured | None) -> Condition | None:
 
 def _because(reason: str, message: str) -> Condition:
     return Condition(type=c.NODE_CLAIM_READY, status="False", reason=reason, message=message)
-
-
-def _differs(desired: Manifest, pool: Unstructured) -> bool:
-    return needs_apply(desired, manifest_of(pool, POOLS))
 
 
 def _is_going(pool: Unstructured) -> bool:

@@ -1,4 +1,4 @@
-"""How a Workspace gets its nodes: one protocol, one module for each way."""
+"""How a Workspace, or a RAGEngine, gets its nodes: one protocol, one module for each way."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any, Protocol
 
 from apis.gpu import GPU
 from apis.kaito.v1beta1.labels import GPU_RESOURCE, RESERVED_SELECTOR_KEYS
-from apis.kaito.v1beta1.workspace import Workspace
 from kube.meta import Resource
 from workspace_controller.manifests.scheduling import Reach
-from workspace_controller.plan import Plan
-from workspace_controller.workspace.observed import Observed
+from workspace_controller.nodes.asking import NodeOwner, NodesSeen
+from workspace_controller.plan import Plan, Propagation
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,62 +54,63 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Objects that the nodes of a Workspace hang on: a cluster-scoped kind, and the label
+    """Objects that the nodes of an owner hang on: a cluster-scoped kind, and the label
     selector that tells whose they are."""
 
     resource: Resource[Any]
     labels: str
+    propagation: Propagation = ""
 
 
 class NodeProvisioner(Protocol):
     """Nodes are asked for, or are simply there; the steps after this one cannot tell."""
 
-    def shape(self, workspace: Workspace, seen: Observed) -> NodeShape | None:
-        """What every node of the Workspace is like; None while no node is there to tell it.
+    def shape(self, owner: NodeOwner, seen: NodesSeen) -> NodeShape | None:
+        """What every node of the owner is like; None while no node is there to tell it.
 
         Raises UserError where no node can ever be had.
         """
         ...
 
-    def plan(self, workspace: Workspace, seen: Observed, need: Need) -> Plan:
+    def plan(self, owner: NodeOwner, seen: NodesSeen, need: Need) -> Plan:
         """The claims to make and to drop, NodesReady and its like, and what to wait for."""
         ...
 
-    def waiting(self, workspace: Workspace, seen: Observed) -> Plan:
+    def waiting(self, owner: NodeOwner, seen: NodesSeen) -> Plan:
         """What to say while `shape` is None."""
         ...
 
-    def release(self, workspace: Workspace, seen: Observed) -> Plan:
-        """Gives back what was made for the Workspace, which stays: the deletions, and whatever
+    def release(self, owner: NodeOwner, seen: NodesSeen) -> Plan:
+        """Gives back what was made for the owner, which stays: the deletions, and whatever
         lets it ask for nodes anew later. Nothing once all of it is going."""
         ...
 
-    def reach(self, workspace: Workspace) -> Reach:
-        """By what pods find these nodes, and no others. It depends on the Workspace alone: what
+    def reach(self, owner: NodeOwner) -> Reach:
+        """By what pods find these nodes, and no others. It depends on the owner alone: what
         it said would otherwise change the pods whenever a node comes or goes."""
         ...
 
-    def holdings(self, workspace: Workspace) -> tuple[Holding, ...]:
-        """What must be gone before the Workspace may go, to be listed live, never from a cache.
+    def holdings(self, owner: NodeOwner) -> tuple[Holding, ...]:
+        """What must be gone before the owner may go, to be listed live, never from a cache.
 
-        In the order in which to delete: the next is touched once the one before is gone, or a
-        pool would replace the claims that are taken from it.
+        In the order in which to delete: the next is touched once the one before is on its way
+        out, or a pool would replace the claims that are taken from it.
         """
         ...
 
 
-def user_labels(workspace: Workspace) -> dict[str, str]:
+def user_labels(owner: NodeOwner) -> dict[str, str]:
     """`resource.labelSelector` without the keys by which nodes are marked as taken. An
     expression `In` with one value is a label in other words; admission lets no other pass."""
-    if workspace.resource is None:
+    if owner.resource is None:
         return {}
-    wanted = workspace.resource.label_selector.pairs
+    wanted = owner.resource.label_selector.pairs
     return {key: value for key, value in wanted.items() if key not in RESERVED_SELECTOR_KEYS}
 
 
-def preferred_nodes(workspace: Workspace) -> tuple[str, ...]:
+def preferred_nodes(owner: NodeOwner) -> tuple[str, ...]:
     """`resource.preferredNodes`, each once."""
-    named = workspace.resource.preferred_nodes if workspace.resource else ()
+    named = owner.resource.preferred_nodes if owner.resource else ()
     return tuple(dict.fromkeys(filter(None, named)))
 
 

@@ -8,23 +8,24 @@ from collections.abc import Mapping
 from apis.gpu import GPU, NO_GPU
 from apis.kaito.v1beta1 import conditions as c
 from apis.kaito.v1beta1 import labels
-from apis.kaito.v1beta1.workspace import Partition, Workspace
+from apis.kaito.v1beta1.workspace import Partition
 from apis.karpenter.v1.labels import INSTANCE_TYPE_LABEL
 from cloudproviders.instancetype import InstanceType
 from kube import quantity
 from kube.objects import Node
 from workspace_controller.errors import UserError
+from workspace_controller.nodes.asking import NodeOwner, must_be_known
 from workspace_controller.nodes.provisioner import NodeShape
 
 _UNCUT = frozenset({"", "all-disabled"})
 
 
-def asked_for(workspace: Workspace, instance_types: Mapping[str, InstanceType]) -> NodeShape:
+def asked_for(owner: NodeOwner, instance_types: Mapping[str, InstanceType]) -> NodeShape:
     """`resource.instanceType` from the catalogue. A type that it does not have may be asked for
-    where nothing must be estimated, for the user's own pod template; else UserError."""
-    asked = workspace.resource.instance_type if workspace.resource else ""
+    where nothing must be estimated; else UserError."""
+    asked = owner.resource.instance_type if owner.resource else ""
     found = instance_types.get(asked)
-    if found is None and workspace.inference and workspace.inference.template is not None:
+    if found is None and not must_be_known(owner):
         return NodeShape(instance_type=asked, gpu=NO_GPU)
     if found is None:
         raise UserError(
@@ -42,9 +43,9 @@ def asked_for(workspace: Workspace, instance_types: Mapping[str, InstanceType]) 
     )
 
 
-def type_asked_for(workspace: Workspace, instance_types: Mapping[str, InstanceType]) -> str:
+def type_asked_for(owner: NodeOwner, instance_types: Mapping[str, InstanceType]) -> str:
     """`resource.instanceType` as the catalogue, and so the Nodes, spell it."""
-    asked = workspace.resource.instance_type if workspace.resource else ""
+    asked = owner.resource.instance_type if owner.resource else ""
     found = instance_types.get(asked)
     return asked if found is None else found.name
 

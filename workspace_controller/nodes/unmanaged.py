@@ -1,4 +1,4 @@
-"""Nodes that are there without having been asked for, and may take a Workspace's pods. Pure.
+"""Nodes that are there without having been asked for, and may take an owner's pods. Pure.
 
 What counts here is not bought, so it must be within reach of the pods: `reach` of a provisioner
 and these questions say the same thing, once as a term and once as a predicate.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from apis.kaito.v1beta1 import labels
-from apis.kaito.v1beta1.workspace import Workspace
 from apis.karpenter.v1.labels import (
     INSTANCE_TYPE_LABEL,
     NODEPOOL_LABEL,
@@ -19,15 +18,18 @@ from apis.karpenter.v1.labels import (
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from kube.meta import Manifest
 from kube.objects import Node, Pod, Unstructured
+from workspace_controller import marks
 from workspace_controller.manifests import scheduling
 from workspace_controller.manifests.nodeclaim import owner_labels
 from workspace_controller.nodes import readiness
+from workspace_controller.nodes.asking import NodeOwner, NodesSeen
 from workspace_controller.nodes.provisioner import NodeShape, preferred_nodes, user_labels
-from workspace_controller.workspace import owner
-from workspace_controller.workspace.observed import Observed
 
-_OWNERS = tuple(name for name, _ in owner.LABELS)
-"""Keys that mark a node as some Workspace's."""
+_WORKSPACES = marks.WORKSPACE.keys
+"""Keys that mark a node as some Workspace's. Those of RAGEngines would say nothing more in a pod's
+affinity, since their nodes are bought, and whatever changes there rolls all pods."""
+_OWNERS = frozenset(key for each in marks.ALL for key in each.keys)
+"""Keys that mark a node as somebody's."""
 
 _BOUGHT = frozenset({REGISTERED_LABEL, NODEPOOL_LABEL})
 _NOT_READY_TAINT = "node.kubernetes.io/not-ready"
@@ -36,11 +38,11 @@ _TOLERATED = frozenset({labels.GPU_RESOURCE, labels.SKU_TAINT_KEY, _NOT_READY_TA
 _KEEPS_AWAY = frozenset({"NoSchedule", "NoExecute"})
 
 
-def marked(workspace: Workspace, seen: Observed, shape: NodeShape) -> list[Node]:
-    """Nodes that carry the Workspace's own labels and that no claim has brought: one that is not
+def marked(owner: NodeOwner, seen: NodesSeen, shape: NodeShape) -> list[Node]:
+    """Nodes that carry the owner's own labels and that no claim has brought: one that is not
     ready just now is waited for, not replaced at a price. A node on its way in or out through a
     claim is not among them."""
-    wanted = {**user_labels(workspace), **owner_labels(workspace)}
+    wanted = {**user_labels(owner), **owner_labels(owner)}
     return [
         node
         for node in _unclaimed(seen)
@@ -51,50 +53,50 @@ def marked(workspace: Workspace, seen: Observed, shape: NodeShape) -> list[Node]
     ]
 
 
-def labelled(workspace: Workspace, seen: Observed, shape: NodeShape) -> list[Node]:
+def labelled(owner: NodeOwner, seen: NodesSeen, shape: NodeShape) -> list[Node]:
     """Nodes with the user's labels that are nobody's, and can be used as they are now."""
-    wanted = user_labels(workspace)
+    wanted = user_labels(owner)
     if not wanted:
         return []
     return [
         node
         for node in _unclaimed(seen)
         if wanted.items() <= node.metadata.labels.items()
-        and not node.metadata.labels.keys() & set(_OWNERS)
+        and not node.metadata.labels.keys() & _OWNERS
         and _usable(node, seen, shape)
     ]
 
 
-def preferred(workspace: Workspace, seen: Observed, shape: NodeShape) -> list[Node]:
+def preferred(owner: NodeOwner, seen: NodesSeen, shape: NodeShape) -> list[Node]:
     """Nodes that the user has named, and that can be used as they are now."""
-    named = set(preferred_nodes(workspace))
+    named = set(preferred_nodes(owner))
     return [
         node
         for node in seen.nodes
         if node.metadata.name in named
         and node.metadata.name not in _claimed(seen.claims)
         and _usable(node, seen, shape)
-        and not _anothers(workspace, node)
+        and not _anothers(owner, node)
     ]
 
 
-def reach_preferred(workspace: Workspace, instance_type: str = "") -> tuple[Manifest, ...]:
+def reach_preferred(owner: NodeOwner, instance_type: str = "") -> tuple[Manifest, ...]:
     """The terms by which pods find what `preferred` counts."""
     of_type = {INSTANCE_TYPE_LABEL: instance_type} if instance_type else {}
-    return tuple(scheduling.named(name, of_type) for name in preferred_nodes(workspace))
+    return tuple(scheduling.named(name, of_type) for name in preferred_nodes(owner))
 
 
-def reach_labelled(workspace: Workspace, instance_type: str) -> tuple[Manifest, ...]:
+def reach_labelled(owner: NodeOwner, instance_type: str) -> tuple[Manifest, ...]:
     """The term by which pods find what `labelled` counts."""
-    wanted = user_labels(workspace)
+    wanted = user_labels(owner)
     if not wanted:
         return ()
     of_type = {INSTANCE_TYPE_LABEL: instance_type}
-    return (scheduling.labelled({**wanted, **of_type}, without=(*_OWNERS, *sorted(_BOUGHT))),)
+    return (scheduling.labelled({**wanted, **of_type}, without=(*_WORKSPACES, *sorted(_BOUGHT))),)
 
 
 def is_nobodys(node: Node) -> bool:
-    """Neither bought nor marked as some Workspace's."""
+    """Neither bought nor marked as somebody's."""
     return not node.metadata.labels.keys() & {*_BOUGHT, *_OWNERS}
 
 
@@ -104,8 +106,8 @@ def each_once(*groups: Iterable[Node]) -> list[Node]:
 
 
 def busy(pods: Iterable[Pod]) -> frozenset[str]:
-    """The nodes on which pods are."""
-    return frozenset(pod.spec.node_name for pod in pods) - {""}
+    """The nodes on which pods take room."""
+    return frozenset(pod.spec.node_name for pod in pods if not pod.ended) - {""}
 
 
 def has_shrunk(stateful_set: Unstructured | None, replicas: int) -> bool:
@@ -121,13 +123,13 @@ def has_shrunk(stateful_set: Unstructured | None, replicas: int) -> bool:
 
 
 def is_open(node: Node) -> bool:
-    """Whether the pods of a Workspace may be put there now."""
+    """Whether pods may be put there now."""
     return not node.spec.unschedulable and all(
         taint.key in _TOLERATED or taint.effect not in _KEEPS_AWAY for taint in node.spec.taints
     )
 
 
-def _usable(node: Node, seen: Observed, shape: NodeShape) -> bool:
+def _usable(node: Node, seen: NodesSeen, shape: NodeShape) -> bool:
     name = node.metadata.name
     # The label exactly, as a pod's affinity compares it.
     type_ = node.metadata.labels.get(INSTANCE_TYPE_LABEL, "")
@@ -140,7 +142,7 @@ def _usable(node: Node, seen: Observed, shape: NodeShape) -> bool:
     )
 
 
-def _unclaimed(seen: Observed) -> list[Node]:
+def _unclaimed(seen: NodesSeen) -> list[Node]:
     claimed = _claimed(seen.claims)
     return [
         node
@@ -155,13 +157,14 @@ def _claimed(claims: Iterable[NodeClaim]) -> set[str]:
     return {claim.status.node_name for claim in claims}
 
 
-def _anothers(workspace: Workspace, node: Node) -> bool:
-    """A node that was made for another Workspace goes with it."""
-    said = node.metadata.labels
-    own = (workspace.metadata.name, workspace.metadata.namespace)
+def _anothers(owner: NodeOwner, node: Node) -> bool:
+    """A node that was made for another goes with it."""
+    said, mine = node.metadata.labels, marks.of(owner)
+    own = (owner.metadata.name, owner.metadata.namespace)
     return any(
-        name in said and (said.get(name), said.get(namespace)) != own
-        for name, namespace in owner.LABELS
+        name in said and (each is not mine or (said.get(name), said.get(namespace)) != own)
+        for each in marks.ALL
+        for name, namespace in each.pairs
     )
 
 

@@ -20,7 +20,7 @@ from workspace_controller.manifests import podhash
 from workspace_controller.manifests.benchmark import benchmark_pod
 from workspace_controller.plan import Deletion, Plan
 from workspace_controller.settings import Settings
-from workspace_controller.workspace import sizing
+from workspace_controller.workspace import coldstart, sizing
 from workspace_controller.workspace.observed import Observed
 from workspace_controller.workspace.sizing import Served, Sizing
 
@@ -97,6 +97,8 @@ def _outcome(pod: Pod, seen: Observed, served: Served, revision: str) -> Plan:
 def _record(found: dict[str, object], served: Served, revision: str) -> Plan:
     config = {key: str(found[theirs]) for key, theirs in _CONFIG.items()}
     config |= {"engine": served.fit.engine, "quantization": served.model.quantization}
+    if "first_token_ms" in found:  # older images do not tell it
+        config[coldstart.FIRST_TOKEN_KEY] = str(float(str(found["first_token_ms"])))
     metric = Metric(
         description="stress/high-concurrency",
         value=f"{float(str(found['vllm_total_tpm'])):.2f}",

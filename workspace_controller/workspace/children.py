@@ -33,7 +33,7 @@ from workspace_controller.workspace import fieldowners, removals
 _HANDLERS = frozenset({"exec", "httpGet", "tcpSocket", "grpc"})
 _ENV_SOURCES = frozenset({"value", "valueFrom"})
 _EDITABLE: Mapping[str, Resource[Any]] = {
-    each.kind: each for each in (objects.STATEFUL_SETS, objects.SERVICES)
+    each.kind: each for each in (objects.STATEFUL_SETS, objects.DEPLOYMENTS, objects.SERVICES)
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from apis.kaito.v1beta1 import conditions as c
 from apis.kaito.v1beta1.labels import WORKSPACE_REVISION_ANNOTATION
@@ -10,6 +11,7 @@ from apis.kaito.v1beta1.status import Serving
 from apis.kaito.v1beta1.workspace import Workspace
 from kube.meta import Condition, Manifest
 from kube.objects import PODS, Unstructured
+from workspace_controller import tenancy
 from workspace_controller.manifests import service
 from workspace_controller.plan import Deletion, Plan
 from workspace_controller.settings import Settings
@@ -18,6 +20,7 @@ from workspace_controller.workspace import (
     effects,
     failures,
     foreignedits,
+    podsneeded,
     revision,
     rollout,
     sizing,
@@ -44,12 +47,16 @@ def inference(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
     if sized is None:
         return Plan()
     wanted = workload(workspace, seen, sized, settings)
-    move = rollout.next_move(_target(workspace, seen, sized, wanted), _pods(workspace, seen))
+    target = _target(workspace, seen, sized, wanted)
+    if target.surge and _is_full(workspace, seen, settings):
+        target = replace(target, surge=False)
+    move = rollout.next_move(target, _pods(workspace, seen))
     pods = settle(_moved(wanted.manifest, move), seen.stateful_set)
     # No pod goes before its successor's template is stored, and known to who makes the pods.
     stored = pods.plan == Plan() and _is_observed(seen.stateful_set)
     going = move.outgoing if stored else ()
     ready = _ready(workspace, seen, sized.need.nodes, move, {each.metadata.name for each in going})
+    ready = _refused_by_quota(ready, workspace, seen, settings)
     services = _services(workspace, seen, sized, move)
     by_hand = sum((each.edits for each in (*services, pods)), ())
     return Plan(
@@ -155,6 +162,26 @@ def _ready(
     if failure is not None:
         return _not_ready(failure.reason, failure.message)
     return _not_ready(c.REASON_INFERENCE_PENDING, f"{up} of {nodes} inference pods are ready")
+
+
+def _refused_by_quota(
+    ready: Condition, workspace: Workspace, seen: Observed, settings: Settings
+) -> Condition:
+    """A pod that a ResourceQuota does not admit is an event of the StatefulSet, and no more."""
+    alive = any(not each.ended for each in seen.pods)
+    if alive and ready.reason != c.REASON_INFERENCE_PENDING:
+        return ready
+    short = tenancy.short_of(seen, lambda: podsneeded.wanted(workspace, seen, settings))
+    return ready if short is None else _not_ready(c.REASON_RESOURCE_QUOTA_EXCEEDED, short.message)
+
+
+def _is_full(workspace: Workspace, seen: Observed, settings: Settings) -> bool:
+    """Whether ResourceQuotas have no room for a second pod, which is not there yet."""
+    if sum(not each.ended for each in seen.pods) > 1:
+        return False
+    return (
+        tenancy.short_of(seen, lambda: podsneeded.one_more(workspace, seen, settings)) is not None
+    )
 
 
 def _not_ready(reason: str, message: str) -> Condition:

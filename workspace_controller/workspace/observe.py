@@ -11,14 +11,26 @@ from apis.kaito.v1beta1.workspace import Workspace
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.reports import Reports
 from kube.meta import Key
-from kube.objects import ConfigMap, ControllerRevision, Namespace, Node, Pod, Unstructured
+from kube.objects import (
+    ConfigMap,
+    ControllerRevision,
+    LimitRange,
+    Namespace,
+    Node,
+    Pod,
+    ResourceQuota,
+    Unstructured,
+)
 from kube.store import Store
-from workspace_controller.manifests.nodepool import pool_name
+from workspace_controller import marks
+from workspace_controller.manifests import networkpolicy
 from workspace_controller.manifests.service import headless_name
-from workspace_controller.nodes import attempts
-from workspace_controller.workspace import candidates, owner
-from workspace_controller.workspace.candidates import BY_NODE, BY_OWNER, BY_UNMANAGED
-from workspace_controller.workspace.departed import Departed
+from workspace_controller.nodes import stores, wakes
+from workspace_controller.nodes.candidates import BY_NODE, BY_OWNER, BY_UNMANAGED, Occupants
+from workspace_controller.nodes.departed import Departed
+from workspace_controller.nodes.stores import NodeStores
+from workspace_controller.quota import Tenant, TenantStores
+from workspace_controller.workspace import owner
 from workspace_controller.workspace.experience import Experience
 from workspace_controller.workspace.models import Answer
 from workspace_controller.workspace.observed import Observed
@@ -26,16 +38,19 @@ from workspace_controller.workspace.observed import Observed
 __all__ = ["BY_CONFIG", "BY_NODE", "BY_OWNER", "BY_PREFERRED", "BY_UNMANAGED", "Caches", "observe"]
 
 BY_CONFIG = "config"
-BY_PREFERRED = "preferred"
-
-
-class UnreadableClaimError(RuntimeError):
-    """A claim of the Workspace exists and cannot be parsed. To take it for absent would make
-    another one, so the round fails until somebody has mended either side."""
+BY_PREFERRED = wakes.BY_PREFERRED
 
 
 def nobody_asked(_: Workspace) -> None:
     return None
+
+
+def nameless(_: Workspace) -> str:
+    return ""
+
+
+def nothing_in(_: str) -> tuple[()]:
+    return ()
 
 
 def nothing_read(_: Iterable[Pod]) -> Mapping[str, Reports]:
@@ -59,7 +74,7 @@ class Caches:
     pods: Store[Pod]
     config_maps: Store[ConfigMap]
     revisions: Store[ControllerRevision] = field(
-        default_factory=lambda: Store({BY_OWNER: owner.index(owner.of_revision)})
+        default_factory=lambda: Store({BY_OWNER: marks.index(owner.of_revision)})
     )
     jobs: Store[Unstructured] = field(default_factory=Store)
     namespaces: Store[Namespace] = field(default_factory=Store)
@@ -73,10 +88,38 @@ class Caches:
     commits: Callable[[Workspace], Answer | None] = nobody_asked
     pools: Store[Unstructured] | None = None
     node_classes: Callable[[], Mapping[str, Unstructured] | None] = lambda: None
+    others: tuple[Occupants, ...] = ()
+    """Whoever else may fill a node."""
+    namesake: Callable[[Workspace], str] = nameless
+    """An elder object of another kind that has the Service of its name; empty where none has."""
+    resource_quotas: Callable[[str], tuple[ResourceQuota, ...]] = nothing_in
+    limit_ranges: Callable[[str], tuple[LimitRange, ...]] = nothing_in
+    """Those of a namespace."""
+    policies: Store[Unstructured] = field(default_factory=Store)
+    """NetworkPolicies of Workspaces."""
+    tenants: TenantStores | None = None
+    """What GPU quotas are counted from; None where nobody counts."""
 
+    def occupants(self) -> Occupants:
+        """Workspaces. One that serves on a part of a node's GPUs leaves room for others; any other
+        has planned with the whole node."""
 
-def claim_node(claim: NodeClaim) -> tuple[str, ...]:
-    return (claim.status.node_name,) if claim.status.node_name else ()
+        def fills(key: Key) -> bool:
+            other = self.workspaces.get(key.name, key.namespace)
+            return other is None or other.resource is None or other.resource.partition is None
+
+        return Occupants(marks.WORKSPACE, self.pods, fills)
+
+    def of_nodes(self) -> NodeStores:
+        return NodeStores(
+            node_claims=self.node_claims,
+            nodes=self.nodes,
+            occupants=(self.occupants(), *self.others),
+            departed=self.departed,
+            unreadable_claims=self.unreadable_claims,
+            pools=self.pools,
+            node_classes=self.node_classes,
+        )
 
 
 def named_config(workspace: Workspace) -> tuple[str, ...]:
@@ -92,10 +135,7 @@ def _config_name(workspace: Workspace) -> str:
 def observe(workspace: Workspace, caches: Caches, now: datetime, *, byo: bool) -> Observed:
     """Everything that the steps may ask for, as of one moment of the caches."""
     meta = workspace.metadata
-    names_of_claims = _claim_names(workspace)
-    _refuse_unreadable(names_of_claims, caches.unreadable_claims())
-    claims = tuple(caches.node_claims.by_index(BY_OWNER, str(meta.key)))
-    nodes = _nodes(workspace, claims, caches, byo=byo)
+    found = stores.look(workspace, caches.of_nodes(), byo=byo)
     names = (meta.name, headless_name(workspace))
     services = {name: caches.services.get(name, meta.namespace) for name in names}
     config = _config_name(workspace)
@@ -104,20 +144,18 @@ def observe(workspace: Workspace, caches: Caches, now: datetime, *, byo: bool) -
     job = caches.jobs.get(meta.name, meta.namespace)
     pods = tuple(caches.pods.by_index(BY_OWNER, str(meta.key)))
     # Not before a node is on its way; nor of what runs, which keeps the weights that it has.
-    unpinned = stateful_set is None and job is None and bool(claims or nodes)
+    unpinned = stateful_set is None and job is None and bool(found.claims or found.nodes)
     return Observed(
         now=now,
-        claims=claims,
-        departed=tuple(
-            claim for name in names_of_claims if (claim := caches.departed.get(name)) is not None
-        ),
-        nodes=nodes,
-        taken=candidates.taken(workspace, nodes, caches.pods, caches.workspaces),
-        pool=caches.pools.get(pool_name(workspace)) if caches.pools is not None else None,
-        node_classes=caches.node_classes(),
+        claims=found.claims,
+        departed=found.departed,
+        nodes=found.nodes,
+        taken=found.taken,
+        pool=found.pool,
+        node_classes=found.node_classes,
         stateful_set=stateful_set,
         job=job,
-        services={name: found for name, found in services.items() if found is not None},
+        services={name: each for name, each in services.items() if each is not None},
         pods=pods,
         reports=caches.reports(pods),
         revisions=tuple(caches.revisions.by_index(BY_OWNER, str(meta.key))),
@@ -129,28 +167,9 @@ def observe(workspace: Workspace, caches: Caches, now: datetime, *, byo: bool) -
         loaders=tuple(caches.loaders.by_index(BY_OWNER, str(meta.key))),
         nonce=secrets.token_urlsafe(32),
         usual=caches.experience.of(workspace.resource.instance_type if workspace.resource else ""),
+        namesake=caches.namesake(workspace),
+        tenant=Tenant(caches.tenants, workspace) if caches.tenants is not None else None,
+        resource_quotas=caches.resource_quotas(meta.namespace),
+        limit_ranges=caches.limit_ranges(meta.namespace),
+        policy=caches.policies.get(networkpolicy.name(workspace), meta.namespace),
     )
-
-
-def _nodes(
-    workspace: Workspace, claims: Iterable[NodeClaim], caches: Caches, *, byo: bool
-) -> tuple[Node, ...]:
-    if byo:
-        return candidates.brought(workspace, caches.nodes)
-    pooled = caches.pools is not None
-    return candidates.provisioned(workspace, claims, caches.nodes, pooled=pooled)
-
-
-def _claim_names(workspace: Workspace) -> list[str]:
-    """What the claims that stand for its ordinals are called, made or not."""
-    remembered = attempts.read(workspace.metadata.annotations)
-    return [
-        attempts.claim_name(workspace.metadata.uid, ordinal, attempt.number)
-        for ordinal, attempt in remembered.items()
-    ]
-
-
-def _refuse_unreadable(names: Iterable[str], unreadable: Mapping[Key, str]) -> None:
-    for name in names:
-        if (why := unreadable.get(Key("", name))) is not None:
-            raise UnreadableClaimError(f"NodeClaim {name}: {why}")

@@ -8,7 +8,16 @@ from datetime import datetime
 
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.reports import Reports
-from kube.objects import ConfigMap, ControllerRevision, Node, Pod, Unstructured
+from kube.objects import (
+    ConfigMap,
+    ControllerRevision,
+    LimitRange,
+    Node,
+    Pod,
+    ResourceQuota,
+    Unstructured,
+)
+from workspace_controller.quota import Tenant
 from workspace_controller.workspace.models import Answer
 
 
@@ -52,6 +61,22 @@ class Observed:
     """The tuning Job of that name."""
     reports: Mapping[str, Reports] = field(default_factory=dict)
     """By a pod's uid what its containers have said of themselves, in their logs."""
+
+    namesake: str = ""
+    """An elder object of another kind that has the Service of this name."""
+    tenant: Tenant | None = None
+    """Who has what of the namespace's GPU quota; None where nobody counts."""
+    resource_quotas: tuple[ResourceQuota, ...] = ()
+    limit_ranges: tuple[LimitRange, ...] = ()
+    policy: Unstructured | None = None
+    """The NetworkPolicy of its endpoint."""
+    missing_keys: str = ""
+    """Why the Secret with its API keys opens nothing."""
+
+    @property
+    def replicated(self) -> Unstructured | None:
+        """What has a replica for each node: a tuning has none."""
+        return self.stateful_set
 
     @property
     def workload(self) -> Unstructured | None:

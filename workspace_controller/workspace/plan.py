@@ -13,11 +13,14 @@ from workspace_controller.errors import UserError
 from workspace_controller.plan import Plan
 from workspace_controller.settings import Settings
 from workspace_controller.workspace.adapters import adapters
+from workspace_controller.workspace.apikeys import keys
 from workspace_controller.workspace.availability import availability
 from workspace_controller.workspace.benchmark import benchmark
 from workspace_controller.workspace.description import description
 from workspace_controller.workspace.history import history
 from workspace_controller.workspace.inference import inference
+from workspace_controller.workspace.isolation import isolation
+from workspace_controller.workspace.naming import naming
 from workspace_controller.workspace.nodes import nodes
 from workspace_controller.workspace.observed import Observed
 from workspace_controller.workspace.pins import pinning
@@ -27,9 +30,12 @@ from workspace_controller.workspace.tuning import idle, training, tuning
 Step: TypeAlias = Callable[[Workspace, Observed, Settings], Plan]
 
 SERVING: tuple[Step, ...] = (
+    naming,
     revision,
     availability,
+    isolation,
     description,
+    keys,
     nodes,
     pinning,
     history,

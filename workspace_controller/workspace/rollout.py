@@ -157,13 +157,28 @@ class _OneNode:
         if first is None or _is_going(first):
             return stay
         if self._is_current(first):
-            return self._failed(first, stay)
+            return self._crowded_out(first, stay)
         if self._world.selected == 0:
             return stay
         pause = self._pause(self._second) if is_ready(first) else None
         if pause is not None:
             return replace(stay, look_again=pause)
         return replace(stay, outgoing=(first,))
+
+    def _crowded_out(self, first: Pod, stay: Move) -> Move:
+        """The first may find no room beside the second, which came to the only GPU before it. The
+        second stays where it is of the newest template: it would be an outage for a name. It goes
+        where it is not, or no edit would ever come up."""
+        told = _unschedulable(first)
+        if told is None:
+            return self._failed(first, stay)
+        left = _left(told.last_transition_time, _UNSCHEDULABLE, self._world.now)
+        if left is not None:
+            return replace(stay, look_again=left)
+        if self._is_current(self._second):
+            return Move(2, selected=1)
+        why = f"there is no room for {self._name(0)} ({told.message}); {self._name(1)} goes for it"
+        return Move(1, no_room=self._target.pod_hash, phase=REPLACING, message=why)
 
     def _await_first(self) -> Move:
         """Nothing serves; the first is on its way. A second that has found a node may be faster."""

@@ -61,6 +61,10 @@ _OF_POOLS = ("NodePoolNameTaken", "NodePoolNotReady")
 BY_REASON: Mapping[str, str] = {
     **dict.fromkeys(_CAPACITY, QUOTA),
     "BackingOff": QUOTA,
+    c.REASON_GPU_QUOTA_EXCEEDED: QUOTA,
+    c.REASON_INVALID_GPU_QUOTA: QUOTA,
+    c.REASON_RESOURCE_QUOTA_EXCEEDED: QUOTA,
+    c.REASON_API_KEYS_NOT_FOUND: VALIDATING,
     **dict.fromkeys((*_OF_CLASSES, *_OF_POOLS), VALIDATING),
     kc.RESOURCE_NOT_REGISTERED: DRIVER,
     kc.GPU_MODEL_MISMATCH: DRIVER,
@@ -86,6 +90,14 @@ NEXT_STEPS: Mapping[str, str] = {
     "InsufficientCapacityError": "wait for capacity, or create another Workspace with another"
     " instance type or zone",
     "LimitReached": "raise the limits of the NodePool",
+    c.REASON_GPU_QUOTA_EXCEEDED: "delete what the namespace does not need, or have its quota"
+    " raised: annotation kaito.sh/gpu-quota of the Namespace",
+    c.REASON_INVALID_GPU_QUOTA: "have the annotation kaito.sh/gpu-quota of the Namespace corrected:"
+    " a whole number",
+    c.REASON_RESOURCE_QUOTA_EXCEEDED: "do what the message says: free what the ResourceQuota"
+    " counts, or have it raised",
+    c.REASON_API_KEYS_NOT_FOUND: "create the Secret that the annotation kaito.sh/api-key-secret"
+    " names, with a key in it",
     "NodeClassNotReady": "see what the node class lacks: kubectl describe it",
     "InvalidPreset": "do what the message says; a preset cannot be edited, so for another one"
     " delete the Workspace and create it anew",

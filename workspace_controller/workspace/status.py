@@ -12,7 +12,7 @@ from apis.kaito.v1beta1.status import WorkspaceStatus
 from apis.kaito.v1beta1.workspace import Workspace
 from kube.meta import Condition, find_condition, with_condition
 from workspace_controller.plan import Plan
-from workspace_controller.workspace import progress
+from workspace_controller.workspace import coldstart, progress
 from workspace_controller.workspace.observed import Observed
 
 _NODE_CONDITIONS = (c.NODE_CLAIM_READY, c.NODES_READY)
@@ -41,7 +41,11 @@ def workspace_status(
         }
     )
     reported = workspace.model_copy(update={"status": after})
-    return after.model_copy(update={"progress": progress.progress(reported, plan, seen, now)})
+    outcome = {
+        "progress": progress.progress(reported, plan, seen, now),
+        "cold_start": coldstart.cold_start(workspace, after, seen),
+    }
+    return after.model_copy(update=outcome)
 
 
 def deleting_status(workspace: Workspace, message: str, now: datetime) -> WorkspaceStatus:

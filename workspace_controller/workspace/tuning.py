@@ -11,6 +11,7 @@ from apis.kaito.v1beta1 import labels
 from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace
 from kube.meta import Condition, Manifest, Status
 from kube.objects import JOBS, Pod, Unstructured
+from workspace_controller import tenancy
 from workspace_controller.errors import UserError
 from workspace_controller.manifests.tuning import tuning_job
 from workspace_controller.plan import Deletion, Event, Plan
@@ -18,6 +19,7 @@ from workspace_controller.settings import Settings
 from workspace_controller.workspace import (
     failures,
     podreports,
+    podsneeded,
     revision,
     tuningfailures,
     tuningreport,
@@ -45,7 +47,14 @@ def training(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
     told = Plan(status={"tuning": tuningreport.status(workspace, seen, run)})
     if not run.at_work:
         return told
-    return told + Plan(conditions=(_started(workspace, seen, run),))
+    started = _started(workspace, seen, run)
+    failed = all(pod.status.phase == "Failed" for pod in tuningrun.pods(run, seen))
+    if started.reason == c.REASON_JOB_PENDING or failed:
+        short = tenancy.short_of(seen, lambda: podsneeded.wanted(workspace, seen, settings))
+        if short is not None:
+            why = c.REASON_RESOURCE_QUOTA_EXCEEDED
+            started = _condition(c.JOB_STARTED, "False", why, short.message)
+    return told + Plan(conditions=(started,))
 
 
 def tuning(workspace: Workspace, seen: Observed, settings: Settings) -> Plan:
@@ -168,7 +177,8 @@ def _keeps(workspace: Workspace) -> bool:
 
 
 def _started(workspace: Workspace, seen: Observed, run: Run) -> Condition:
-    """True from the first container on, and through retries; not while a pod cannot start."""
+    """True from the first container on, and through retries; not while a pod cannot start, nor
+    (`training`) while a quota refuses the next one."""
     pods = tuningrun.pods(run, seen)
     newest, earlier = (pods[0], pods[1:]) if pods else (None, ())
     stuck = _stuck(newest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 GROUP = "kaito.sh"
 
 WORKSPACE_FINALIZER = "workspace.finalizer.kaito.sh"
+RAGENGINE_FINALIZER = "ragengine.finalizer.kaito.sh"
 
 WORKSPACE_LABEL = "kaito.sh/workspace"
 WORKSPACE_NAMESPACE_LABEL = "kaito.sh/workspacenamespace"
@@ -77,6 +78,21 @@ PERFORMANCE_MODE_ANNOTATION = "kaito.sh/performance-mode"
 PERFORMANCE_MODES = ("balanced", "interactivity", "throughput")
 API_KEY_SECRET_ANNOTATION = "kaito.sh/api-key-secret"  # noqa: S105
 """Ours: a Secret; who asks the served model must show what is under one of its keys."""
+RAG_SETTINGS_ANNOTATION = "kaito.sh/rag-settings"
+"""Ours, on a RAGEngine, as are the next three: a ConfigMap whose keys are variables of its service
+(`apis.kaito.ragsettings`)."""
+RAG_RERANKER_SECRET_ANNOTATION = "kaito.sh/rag-reranker-secret"  # noqa: S105
+"""A Secret, whose key RAG_RERANKER_ACCESS_SECRET opens the service that reranks."""
+RAG_OBJECT_STORE_ANNOTATION = "kaito.sh/rag-object-store"
+"""Where snapshots of the indexes go, as s3://bucket/prefix (`apis.kaito.objectstores`)."""
+RAG_OBJECT_STORE_SECRET_ANNOTATION = "kaito.sh/rag-object-store-secret"  # noqa: S105
+"""A Secret with the store's keys; without it the pod's own identity opens the store."""
+GPU_QUOTA_ANNOTATION = "kaito.sh/gpu-quota"
+"""Ours, on a Namespace: how many GPUs its Workspaces and RAGEngines may ask for together."""
+RECONCILE_ID_ANNOTATION = "kaito.sh/reconcile-id"
+"""Ours, on a NodeClaim: the round that asked for it; the provisioner's log lines carry it too."""
+TRACE_PARENT_ANNOTATION = "kaito.sh/traceparent"
+"""Ours, on Workspaces, RAGEngines and NodeClaims: the W3C trace context that their spans join."""
 USE_LOCAL_WEIGHTS_ANNOTATION = "kaito.sh/use-local-weights"
 MODEL_WEIGHTS_ANNOTATION = "kaito.sh/model-weights"
 """Ours: where the weights come from, as a URL (`apis.kaito.weights`)."""

@@ -114,6 +114,22 @@ class TuningStatus(ApiModel):
     """Where the result is: an image by its digest, or a directory of the volume."""
 
 
+class ColdStart(ApiModel):
+    """How long the newest start took, by stage. Seconds are texts, as losses are; the stages are
+    defined in `workspace_controller.workspace.coldstart`."""
+
+    pod: str
+    """The pod that was ready last."""
+    node: str = ""
+    started_at: Annotated[str, Schema({"format": "date-time"})] = ""
+    """When the first of it was asked for: the Workspace, its node, or the pod."""
+    ready_at: Annotated[str, Schema({"format": "date-time"})] = ""
+    seconds: str = ""
+    """From the one to the other; what no stage accounts for was spent between stages."""
+    stages: dict[str, str] = Field(default_factory=dict)
+    """Seconds by stage: claim, launch, boot, driver, image, weights, load, first_token."""
+
+
 class WorkspaceStatus(ApiModel):
     """What became of it."""
 
@@ -128,6 +144,8 @@ class WorkspaceStatus(ApiModel):
     """What the benchmark found."""
     progress: Progress | None = None
     """Why it is not ready, or since when it is."""
+    cold_start: ColdStart | None = None
+    """How long its newest start took, by stage."""
     endpoint: str = ""
     """Where the model answers inside the cluster."""
     serving: Serving | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from apis.errors import Errors, FieldError
 from apis.kaito import grammar
 from apis.kaito.v1beta1 import labels
@@ -15,13 +17,9 @@ _PATH = f"metadata.annotations[{_KEY}]"
 def secret(workspace: Workspace, _: Facts) -> Errors:
     """It can be a Secret's name, and there is a server that asks for keys."""
     given = workspace.metadata.annotations
-    name = given.get(_KEY)
-    if name is None:
+    if _KEY not in given:
         return
-    if len(name) > grammar.MAX_SUBDOMAIN or not grammar.is_(grammar.DNS_SUBDOMAIN, name):
-        yield FieldError(
-            _PATH, f'"{name}" is not the name of a Secret: name one in the namespace of this object'
-        )
+    yield from secret_name(given)
     if workspace.inference is None or workspace.inference.preset is None:
         yield FieldError(
             _PATH,
@@ -31,6 +29,15 @@ def secret(workspace: Workspace, _: Facts) -> Errors:
         yield FieldError(
             _PATH,
             f"tgi asks for no keys that lie in files: choose another {labels.RUNTIME_ANNOTATION}",
+        )
+
+
+def secret_name(annotations: Mapping[str, str]) -> Errors:
+    """Of any kind that is asked for keys."""
+    name = annotations.get(_KEY)
+    if name is not None and not grammar.is_subdomain(name):
+        yield FieldError(
+            _PATH, f'"{name}" is not the name of a Secret: name one in the namespace of this object'
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from apis.errors import FieldError
 from apis.gpu import GPU
 from apis.kaito.v1beta1.workspace import Workspace
 
@@ -78,3 +79,10 @@ class Facts:
 
     def gate(self, name: str, default: bool = False) -> bool:
         return self.feature_gates.get(name, default)
+
+
+def no_config_map(path: str, name: str, namespace: str) -> FieldError:
+    """What is said of one that a field names, and that is not there."""
+    return FieldError(
+        path, f'there is no ConfigMap "{name}" in namespace "{namespace}"; create it first'
+    )

@@ -9,7 +9,7 @@ from apis.kaito.v1beta1 import labels
 from apis.kaito.v1beta1.workspace import PresetSpec, Workspace
 from apis.kaito.validation import weights
 from apis.kaito.validation.engine_config import engine_config
-from apis.kaito.validation.facts import Facts
+from apis.kaito.validation.facts import Facts, no_config_map
 from apis.kaito.validation.sources import image_errors
 
 DEPRECATED_PRESETS = frozenset({"phi-2"})
@@ -111,11 +111,7 @@ def config(workspace: Workspace, facts: Facts) -> Errors:
         return
     data = facts.config_map(inference.config)
     if data is None:
-        yield FieldError(
-            _CONFIG,
-            f'there is no ConfigMap "{inference.config}" in namespace'
-            f' "{workspace.metadata.namespace}"; create it first',
-        )
+        yield no_config_map(_CONFIG, inference.config, workspace.metadata.namespace)
     elif container.CONFIG_KEY not in data:
         yield FieldError(
             _CONFIG, f'ConfigMap "{inference.config}" has no key {container.CONFIG_KEY}'

@@ -26,7 +26,7 @@ def one_workload(workspace: Workspace, _: Facts) -> Errors:
 def annotation_values(workspace: Workspace, facts: Facts) -> Errors:
     """W-C4 to W-C7, and the runtime: an unknown one is refused rather than taken for vllm."""
     for key in _JUDGED:
-        yield from _annotation(key, workspace.metadata.annotations, facts)
+        yield from annotation(key, workspace.metadata.annotations, facts)
 
 
 def workload_kept(old: Workspace, new: Workspace, _: Facts) -> Errors:
@@ -42,10 +42,20 @@ def annotations_changed(old: Workspace, new: Workspace, facts: Facts) -> Errors:
     before, after = old.metadata.annotations, new.metadata.annotations
     for key in _JUDGED:
         if before.get(key) != after.get(key):
-            yield from _annotation(key, after, facts)
+            yield from annotation(key, after, facts)
     streaming = labels.MODEL_STREAMING_ANNOTATION
     if facts.gate("ModelStreaming") and before.get(streaming) != after.get(streaming):
         yield FieldError(_path(streaming), messages.KEPT)
+
+
+def annotation(key: str, given: dict[str, str], facts: Facts) -> Errors:
+    """What is wrong with the value of one that we read; nothing where it is not there."""
+    if key == labels.NODE_IMAGE_FAMILY_ANNOTATION:
+        yield from _image_family(given)
+    elif key == labels.NODE_CLASS_NAME_ANNOTATION:
+        yield from _node_class(given, facts)
+    else:
+        yield from _choice(given, key, _CHOICES[key])
 
 
 _CHOICES = {
@@ -55,15 +65,6 @@ _CHOICES = {
     labels.DISTRIBUTED_EXECUTOR_ANNOTATION: labels.DISTRIBUTED_EXECUTORS,
 }
 _JUDGED = (labels.NODE_IMAGE_FAMILY_ANNOTATION, *_CHOICES, labels.NODE_CLASS_NAME_ANNOTATION)
-
-
-def _annotation(key: str, given: dict[str, str], facts: Facts) -> Errors:
-    if key == labels.NODE_IMAGE_FAMILY_ANNOTATION:
-        yield from _image_family(given)
-    elif key == labels.NODE_CLASS_NAME_ANNOTATION:
-        yield from _node_class(given, facts)
-    else:
-        yield from _choice(given, key, _CHOICES[key])
 
 
 def _path(annotation: str) -> str:

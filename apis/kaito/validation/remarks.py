@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from apis.errors import Errors, FieldError
-from apis.kaito.v1beta1 import labels
 from apis.kaito.v1beta1.workspace import Workspace
+from apis.kaito.validation import nodes
 from apis.kaito.validation.facts import Facts
 
 
 def reserved_keys(workspace: Workspace, _: Facts) -> Errors:
     """W-C10, where some keys are reserved and others are not."""
-    if workspace.resource is None:
-        return
-    wanted = workspace.resource.label_selector.pairs
-    reserved = sorted(labels.RESERVED_SELECTOR_KEYS.intersection(wanted))
-    if reserved and len(reserved) < len(wanted):
-        yield FieldError(
-            "resource.labelSelector",
-            f"{', '.join(reserved)} is not looked at: that is how the controller marks whose a"
-            " node is; leave it out",
-        )
+    if workspace.resource is not None:
+        yield from nodes.reserved_keys("resource", workspace.resource.label_selector)
 
 
 def count(workspace: Workspace, facts: Facts) -> Errors:

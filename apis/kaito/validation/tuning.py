@@ -8,7 +8,7 @@ from apis import container, trainingoptions
 from apis.errors import Errors, FieldError
 from apis.kaito import grammar, messages
 from apis.kaito.v1beta1.workspace import Workspace
-from apis.kaito.validation.facts import Facts
+from apis.kaito.validation.facts import Facts, no_config_map
 from apis.kaito.validation.inference import kept_preset, preset_image, preset_name
 from apis.kaito.validation.sources import hugging_face_errors, image_errors, shown, url_refusal
 
@@ -52,10 +52,7 @@ def config(workspace: Workspace, facts: Facts) -> Errors:
     data = facts.config_map(tuning.config)
     where = f'ConfigMap "{tuning.config}"'
     if data is None:
-        yield FieldError(
-            "tuning.config",
-            f'there is no {where} in namespace "{workspace.metadata.namespace}"; create it first',
-        )
+        yield no_config_map("tuning.config", tuning.config, workspace.metadata.namespace)
     elif container.TUNING_CONFIG_KEY not in data:
         yield FieldError("tuning.config", f"{where} has no key {container.TUNING_CONFIG_KEY}")
     else:

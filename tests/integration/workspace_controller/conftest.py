@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ragengine_cluster import RagCluster
 from workspace_cluster import NAMESPACES, SERVICE_ACCOUNTS, Cluster, eventually
 
 import apis
+from apis.kaito.v1beta1.ragengine import RAG_ENGINES
 from apis.kaito.v1beta1.workspace import WORKSPACES
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
 from kube import config
@@ -40,6 +42,19 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def install() -> Callable[[Path], Awaitable[None]]:
     """Teaches another API server our kinds."""
     return _install
+
+
+@pytest.fixture
+async def rag(installed: Path) -> AsyncIterator[RagCluster]:
+    """As `cluster`, for RAGEngines beside Workspaces."""
+    endpoint = config.kubeconfig(str(installed))
+    kinds = (WORKSPACES, RAG_ENGINES, NODE_CLAIMS, NAMESPACES, SERVICE_ACCOUNTS, POOLS)
+    async with Client(endpoint, field_manager="tests", kinds=kinds) as client:
+        name = f"rag-{next(_SERIAL)}"
+        await client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        cluster = RagCluster(installed, client, name)
+        yield cluster
+        await cluster.clean_up()
 
 
 @pytest.fixture

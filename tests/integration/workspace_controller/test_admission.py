@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
+from refused_alone import here, located, said, update
 from workspace_cluster import Cluster
 from workspace_crd import altered, unruled
 
@@ -17,19 +16,16 @@ from kube.meta import Manifest
 from tests import refusals
 from tests.refusals import Refusal
 
-_SHOWN = re.compile(r'^Invalid value: (("([^"\\]|\\.)*"|[0-9]+): )?')
-"""What the API server puts before a rule's words: the value, or its type."""
-
 
 @pytest.mark.parametrize("case", refusals.REFUSALS, ids=lambda case: case.id)
 async def test_the_api_server_refuses_it_alone(cluster: Cluster, case: Refusal):
     if case.old is None:
-        said = await _said(cluster.client.create(_here(cluster, case.new)))
+        found = await said(cluster.client.create(here(cluster, case.new)))
     else:
-        await cluster.client.create(_here(cluster, case.old))
-        said = await _said(_update(cluster, case.old, case.new))
+        await cluster.client.create(here(cluster, case.old))
+        found = await said(update(cluster, WORKSPACES, case.old, case.new))
     expected = admission.refusals(case.new, refusals.FACTS, case.old)
-    assert sorted(said) == sorted((_located(each.path), each.message) for each in expected)
+    assert sorted(found) == sorted((located(each.path), each.message) for each in expected)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +40,14 @@ async def test_the_api_server_refuses_it_alone(cluster: Cluster, case: Refusal):
 async def test_what_kaito_lacks_is_taken(cluster: Cluster, fields: Manifest):
     manifest = refusals.changed(refusals.TUNED, fields)
     assert admission.refusals(manifest, refusals.FACTS) == []
-    stored = await cluster.client.create(_here(cluster, manifest))
+    stored = await cluster.client.create(here(cluster, manifest))
     assert stored["tuning"]["method"] == manifest["tuning"]["method"]
 
 
 async def test_what_has_become_invalid_can_be_reported_on_and_go(cluster: Cluster, installed: Path):
     """Upstream's incident: after an upgrade Workspaces could neither be edited nor deleted."""
     async with altered(installed, unruled, lambda: _anything_goes(cluster)):
-        await cluster.client.create(_here(cluster, INVALID))
+        await cluster.client.create(here(cluster, INVALID))
 
     async def patch(fields: Manifest, subresource: str = "") -> None:
         await cluster.client.patch(
@@ -87,7 +83,7 @@ INVALID = refusals.changed(
 
 
 async def _anything_goes(cluster: Cluster) -> bool:
-    probe = _here(cluster, refusals.changed(refusals.SERVED, {"inference": {}}))
+    probe = here(cluster, refusals.changed(refusals.SERVED, {"inference": {}}))
     probe["metadata"]["name"] = "probe"
     try:
         await cluster.client.create(probe)
@@ -95,37 +91,3 @@ async def _anything_goes(cluster: Cluster) -> bool:
         return False
     await cluster.client.delete(WORKSPACES, "probe", namespace=cluster.namespace)
     return True
-
-
-async def _said(request: Any) -> list[tuple[str, str]]:
-    """Field and message of each of the API server's causes."""
-    with pytest.raises(InvalidError) as refused:
-        await request
-    causes = refused.value.details.get("causes") or [{"message": refused.value.message}]
-    return [(cause.get("field", ""), _SHOWN.sub("", cause["message"])) for cause in causes]
-
-
-def _located(path: str) -> str:
-    """A CRD does not describe what is in `metadata`, so no rule can point there."""
-    return "metadata" if path.startswith("metadata.") else path
-
-
-def _here(cluster: Cluster, manifest: Manifest) -> Manifest:
-    metadata = {**manifest["metadata"], "namespace": cluster.namespace}
-    return {**manifest, "metadata": metadata}
-
-
-async def _update(cluster: Cluster, old: Manifest, new: Manifest) -> None:
-    name, patch = old["metadata"]["name"], _difference(old, new)
-    await cluster.client.patch(WORKSPACES, name, patch, namespace=cluster.namespace)
-
-
-def _difference(old: Manifest, new: Manifest) -> Manifest:
-    """A merge patch that makes `new` of `old`."""
-    patch: Manifest = dict.fromkeys(old.keys() - new.keys())
-    for key, value in new.items():
-        if isinstance(value, dict) and isinstance(old.get(key), dict):
-            patch[key] = _difference(old[key], value)
-        elif value != old.get(key):
-            patch[key] = value
-    return patch

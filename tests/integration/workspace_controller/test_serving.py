@@ -231,8 +231,15 @@ async def _a_pod_that_is_on_its_way_out(cluster: Cluster) -> None:
 async def _an_outdated_pod_that_is_replaced_in_place(cluster: Cluster) -> None:
     await cluster.edit({"metadata": {"annotations": {"kaito.sh/surge": "false"}}})
     await _counts(cluster, replicas=1, readyReplicas=1)
-    await make(cluster, pod_hash="0123456789abcdef")
+    found = await cluster.stateful_set()
+    assert found is not None
+    # It is deleted as soon as it is seen, so that it has to serve before the controller sees it.
+    labels = found.spec["template"]["metadata"]["labels"]
+    hidden = dict.fromkeys(labels, "not-yet")
+    await cluster.make_pod("falcon-0", found, labels=hidden)
     await cluster.set_pod("falcon-0", kubelet.serving())
+    old = {"labels": labels, "annotations": {POD_HASH_ANNOTATION: "0123456789abcdef"}}
+    await cluster.client.patch(PODS, "falcon-0", {"metadata": old}, namespace=cluster.namespace)
     await eventually(lambda: _has_gone(cluster, "falcon-0"))
 
 

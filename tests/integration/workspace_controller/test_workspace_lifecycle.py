@@ -42,6 +42,11 @@ async def test_a_new_workspace_gets_one_claim_in_exactly_this_shape(cluster: Clu
                 "values": ["local-gpu-1"],
             },
             {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]},
+            {
+                "key": "karpenter.sh/capacity-type",
+                "operator": "In",
+                "values": ["on-demand", "reserved"],
+            },
         ],
         "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],
         "expireAfter": "Never",

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from workspace_cluster import Cluster, eventually
+from webhooks_at_work import webhooks
+from workspace_cluster import Cluster
 from workspace_crd import altered, untyped
 
 from apis.kaito.v1alpha1.workspace import WORKSPACES_V1ALPHA1
 from apis.kaito.v1beta1.workspace import WORKSPACES
 from kube import config
-from kube.admission import AdmissionServer, Webhook
-from kube.certificates import Certificate, Issued, renewed
 from kube.client import Client
 from kube.errors import InvalidError
 from kube.meta import Manifest, Resource
-from kube.objects import CONFIG_MAPS, MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Node
+from kube.objects import CONFIG_MAPS, Node
 from kube.store import Store
 from tests import builders, old_manifests
-from workspace_controller.webhooks import WorkspaceAdmission
+from workspace_controller.webhooks import Admission
 
 _OWN_NODES = (
     {"apps": "llm-inference"},
@@ -44,16 +40,6 @@ class _Whole(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     resource: dict[str, Any] = {}
     inference: dict[str, Any] = {}
     tuning: dict[str, Any] = {}
-
-
-class _Held:
-    """A certificate for as long as the test lasts."""
-
-    def __init__(self) -> None:
-        self.issued: Issued = renewed(None, ["localhost"], datetime.now(UTC))
-
-    async def current(self) -> Certificate:
-        return self.issued.certificate
 
 
 @pytest.fixture
@@ -202,66 +188,18 @@ async def _stored(cluster: Cluster, name: str, *, old: bool = False) -> Manifest
     return {key: value for key, value in whole.items() if value}
 
 
-@asynccontextmanager
-async def _webhooks(cluster: Cluster, provisioner: str) -> AsyncIterator[None]:
-    """Both webhooks, served from here and asked about this test's namespace only."""
+def _webhooks(cluster: Cluster, provisioner: str) -> AbstractAsyncContextManager[None]:
     nodes: Store[Node] = Store()
     for at, given in enumerate(_OWN_NODES, start=1):
         nodes.put(_own_node(f"gpu-node-{at}", given))
-    judge = WorkspaceAdmission(old_manifests.facts(provisioner), cluster.client, nodes)
-    held = _Held()
-    served = [Webhook("/validate", judge.validate), Webhook("/default", judge.default)]
-    server = AdmissionServer(served, held, port=0, host="127.0.0.1")
-    running = asyncio.create_task(server.run())
-    try:
-        await asyncio.wait_for(server.ready.wait(), 10)
-        for resource, path in (
-            (VALIDATING_WEBHOOKS, "validate"),
-            (MUTATING_WEBHOOKS, "default"),
-        ):
-            url = f"https://localhost:{server.port}/{path}"
-            await cluster.client.create(_configuration(cluster, resource.kind, url, held))
-        await eventually(lambda: _is_asked(cluster))
-        yield
-    finally:
-        for resource in (VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS):
-            await cluster.client.delete(resource, "old-manifests.kaito.sh")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+    judge = Admission(old_manifests.facts(provisioner), cluster.client, nodes)
+    return webhooks(cluster, judge, "workspaces", lambda: _is_asked(cluster))
 
 
 def _own_node(name: str, labels: dict[str, str]) -> Node:
     node = builders.a_gpu_node(name)
     metadata = msgspec.structs.replace(node.metadata, labels={**node.metadata.labels, **labels})
     return msgspec.structs.replace(node, metadata=metadata)
-
-
-def _configuration(cluster: Cluster, kind: str, url: str, held: _Held) -> Manifest:
-    name = "old-manifests.kaito.sh"
-    here = {"kubernetes.io/metadata.name": cluster.namespace}
-    bundle = base64.b64encode(held.issued.authorities).decode()
-    webhook = {
-        "name": name,
-        "admissionReviewVersions": ["v1"],
-        "clientConfig": {"url": url, "caBundle": bundle},
-        "failurePolicy": "Fail",
-        "sideEffects": "None",
-        "namespaceSelector": {"matchLabels": here},
-        "rules": [
-            {
-                "apiGroups": ["kaito.sh"],
-                "apiVersions": ["v1alpha1", "v1beta1"],
-                "resources": ["workspaces"],
-                "operations": ["CREATE", "UPDATE"],
-            }
-        ],
-    }
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": kind,
-        "metadata": {"name": name},
-        "webhooks": [webhook],
-    }
 
 
 async def _is_asked(cluster: Cluster) -> bool:

@@ -40,6 +40,7 @@ async def _program(kubeconfig: Path, namespace: str, **more: str) -> AsyncIterat
         "POD_NAMESPACE": namespace,
         "HF_HUB_OFFLINE": "1",
         "LEADER_ELECT": "true",
+        "SHUTDOWN_DELAY": "0",
         **{name: str(port) for name, port in ports.items()},
         **more,
     }

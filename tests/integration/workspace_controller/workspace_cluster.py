@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from apis.kaito.v1beta1.labels import BENCHMARK_LABEL
+from apis.kaito.v1beta1.ragengine import RAG_ENGINES
 from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from kube import config
@@ -116,7 +117,7 @@ class Cluster:
     """The API server as tests see it: a user's hands, and the other controllers'."""
 
     def __init__(self, kubeconfig: Path, client: Client, namespace: str) -> None:
-        self._kubeconfig = kubeconfig
+        self.kubeconfig = kubeconfig
         self.client = client
         self.namespace = namespace
 
@@ -165,9 +166,9 @@ class Cluster:
 
     def _mortal_client(self, settings: Settings) -> MortalClient:
         return MortalClient(
-            config.kubeconfig(str(self._kubeconfig)),
+            config.kubeconfig(str(self.kubeconfig)),
             field_manager=FIELD_MANAGER,
-            kinds=(WORKSPACES, NODE_CLAIMS, *pools.kinds(settings.node_classes)),
+            kinds=(WORKSPACES, RAG_ENGINES, NODE_CLAIMS, *pools.kinds(settings.node_classes)),
         )
 
     async def workspace(self, name: str = "falcon") -> Workspace:
@@ -289,13 +290,15 @@ class Cluster:
         labels = f"{BENCHMARK_LABEL}={name}"
         return (await self.client.list(PODS, namespace=self.namespace, labels=labels)).items
 
-    async def make_pod(self, name: str, of: Unstructured) -> None:
-        """A pod of the StatefulSet, which nobody has placed yet."""
+    async def make_pod(
+        self, name: str, of: Unstructured, *, labels: Mapping[str, str] | None = None
+    ) -> None:
+        """A pod of the StatefulSet, which nobody has placed yet; with other labels, if given."""
         template = of.spec["template"]["metadata"]
         metadata = {
             "name": name,
             "namespace": self.namespace,
-            "labels": {**template["labels"], "pod-name": name},
+            "labels": {**template["labels"], "pod-name": name, **(labels or {})},
             "annotations": template.get("annotations", {}),
         }
         await self.allow_pods()

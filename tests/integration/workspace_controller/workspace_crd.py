@@ -1,4 +1,4 @@
-"""Workspace's CRD as an installation may have it otherwise, for as long as a test lasts."""
+"""A CRD of ours as an installation may have it otherwise, for as long as a test lasts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from kube import config
 from kube.client import Client
 from kube.meta import Manifest
 
-_FILE = Path(apis.__file__).parent / "crds" / "kaito.sh_workspaces.yaml"
+_CRDS = Path(apis.__file__).parent / "crds"
 
 
 @asynccontextmanager
 async def altered(
-    kubeconfig: Path, change: Callable[[Manifest], Manifest], seen: Callable[[], Awaitable[bool]]
+    kubeconfig: Path,
+    change: Callable[[Manifest], Manifest],
+    seen: Callable[[], Awaitable[bool]],
+    plural: str = "workspaces",
 ) -> AsyncIterator[None]:
     """`seen`: whether the API server goes by the change, which takes it a moment either way."""
-    whole = yaml.safe_load(_FILE.read_text())
+    file = _CRDS / f"kaito.sh_{plural}.yaml"
+    whole = yaml.safe_load(file.read_text())
     endpoint = config.kubeconfig(str(kubeconfig))
     async with Client(endpoint, field_manager="tests") as client:
-        await client.apply(change(yaml.safe_load(_FILE.read_text())))
+        await client.apply(change(yaml.safe_load(file.read_text())))
         try:
             await eventually(seen)
             yield

@@ -147,7 +147,7 @@ def test_the_early_form_is_lifted() -> None:
 def test_the_early_form_can_be_applied_again() -> None:
     stored = workspace(resource={"instanceType": "Standard_X", "labelSelector": {}, "count": 1})
     again = {**stored, "spec": {"resource": {"labelSelector": {"matchLabels": {"a": "b"}}}}}
-    meant = default(again, stored=True)
+    meant = default(again, old=stored)
     assert meant == {
         **stored,
         "resource": {

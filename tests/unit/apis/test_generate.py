@@ -39,6 +39,7 @@ def columns(name: str, version: str) -> list[str]:
 
 
 WORKSPACES = "kaito.sh_workspaces.yaml"
+RAG_ENGINES = "kaito.sh_ragengines.yaml"
 CLAIMS = "karpenter.sh_nodeclaims.yaml"
 POOLS = "karpenter.sh_nodepools.yaml"
 
@@ -111,6 +112,51 @@ def test_v1alpha1_differs_by_its_instance_type_alone() -> None:
     for schema in (old, new):
         del schema["description"], at(schema, "resource.instanceType")["description"]
     assert old == new
+
+
+def test_ragengine_names_versions_and_columns() -> None:
+    spec = crd(RAG_ENGINES)["spec"]
+    assert spec["scope"] == "Namespaced"
+    assert spec["names"]["shortNames"] == ["rag"]
+    assert spec["names"]["categories"] == ["ragengine"]
+    assert "conversion" not in spec
+    old, new = spec["versions"]
+    assert (old["name"], old["storage"], old["deprecated"]) == ("v1alpha1", False, True)
+    assert old["deprecationWarning"] == (
+        "kaito.sh/v1alpha1 RAGEngine is deprecated; use kaito.sh/v1beta1 RAGEngine"
+    )
+    assert (new["name"], new["storage"], "deprecated" in new) == ("v1beta1", True, False)
+    for version in ("v1alpha1", "v1beta1"):
+        shown = columns(RAG_ENGINES, version)
+        assert shown == [
+            "Instance",
+            "ResourceReady",
+            "ServiceReady",
+            "Age",
+            "State*",
+            "Endpoint*",
+        ]
+
+
+def test_ragengines_versions_differ_by_a_default_and_a_required_url() -> None:
+    """There is no conversion: what one of them lacked, the other would lose."""
+    old, new = (schema_of(RAG_ENGINES, version) for version in ("v1alpha1", "v1beta1"))
+    typed = at(old, "spec.compute.instanceType")
+    assert typed.pop("default") == "Standard_NC24ads_A100_v4"
+    assert at(old, "spec.inferenceService").pop("required") == ["url"]
+    for schema in (old, new):
+        for path in ("spec.compute.instanceType", "spec.inferenceService.url"):
+            del at(schema, path)["description"]
+        del at(schema, "spec.inferenceService")["description"]
+    assert old == new
+
+
+def test_ragengine_is_spelled_as_upstream_spells_it() -> None:
+    spec = at(schema_of(RAG_ENGINES, "v1beta1"), "spec")
+    assert at(spec, "embedding.local.modelID")["type"] == "string"
+    assert at(spec, "storage.vectorDB")["required"] == ["engine", "url"]
+    assert at(spec, "storage.persistentVolume")["required"] == ["persistentVolumeClaim"]
+    assert at(spec, "compute.count")["default"] == 1
 
 
 @pytest.mark.parametrize(

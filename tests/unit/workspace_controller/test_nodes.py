@@ -287,7 +287,7 @@ class TestPreferredNodes:
         workspace = a_workspace(resource={"labelSelector": {"matchLabels": {"apps": "llm"}}})
         plan = self.plan(workspace, nodes, 2, taken=frozenset({"b"}))
         assert plan.waits_for == "NodeNotReady"
-        assert "used by another Workspace: b" in plan.conditions[0].message
+        assert "used by another Workspace or RAGEngine: b" in plan.conditions[0].message
 
     @pytest.mark.parametrize(
         "change",

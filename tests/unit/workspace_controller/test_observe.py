@@ -26,12 +26,14 @@ from tests.builders import (
     a_stateful_set,
     a_workspace,
 )
+from workspace_controller import marks
 from workspace_controller.informers import Informers
 from workspace_controller.metrics import WorkspaceCollector
+from workspace_controller.nodes import candidates
 from workspace_controller.nodes.attempts import ATTEMPTS_ANNOTATION, Attempt, claim_name, write
-from workspace_controller.workspace import candidates, observe, owner
-from workspace_controller.workspace.departed import Departed
-from workspace_controller.workspace.observe import UnreadableClaimError
+from workspace_controller.nodes.departed import Departed
+from workspace_controller.nodes.stores import UnreadableClaimError
+from workspace_controller.workspace import observe, owner
 
 WORKSPACE = a_workspace(inference={"config": "options"})
 
@@ -43,25 +45,25 @@ def caches(**content) -> observe.Caches:
         "workspaces": Store({observe.BY_CONFIG: observe.named_config}),
         "node_claims": Store(
             {
-                observe.BY_OWNER: owner.index(owner.of_cluster_scoped),
-                observe.BY_NODE: observe.claim_node,
+                observe.BY_OWNER: marks.index(owner.of_cluster_scoped),
+                observe.BY_NODE: candidates.claim_node,
             }
         ),
         "nodes": Store(
             {
-                observe.BY_OWNER: owner.index(owner.of_cluster_scoped),
+                observe.BY_OWNER: marks.index(owner.of_cluster_scoped),
                 observe.BY_UNMANAGED: candidates.is_unmanaged,
             }
         ),
         "stateful_sets": Store(),
         "services": Store(),
         "pods": Store(
-            {observe.BY_OWNER: owner.index(owner.of_child), observe.BY_NODE: candidates.pod_node}
+            {observe.BY_OWNER: marks.index(owner.of_child), observe.BY_NODE: candidates.pod_node}
         ),
         "config_maps": Store(),
         "namespaces": Store(),
-        "benchmarks": Store({observe.BY_OWNER: owner.index(owner.of_benchmark)}),
-        "loaders": Store({observe.BY_OWNER: owner.index(owner.of_loader)}),
+        "benchmarks": Store({observe.BY_OWNER: marks.index(owner.of_benchmark)}),
+        "loaders": Store({observe.BY_OWNER: marks.index(owner.of_loader)}),
     }
     for name, items in content.items():
         for item in items:
@@ -234,8 +236,8 @@ def test_where_nodes_come_by_pools():
 async def test_whose_round_a_named_node_starts(informers):
     all_ = informers(False)
     all_.workspaces.store.put(a_workspace(resource=naming("named")))
-    assert list(all_.of_node(unlabelled(a_gpu_node("named")))) == [OURS]
-    assert list(all_.of_node(a_gpu_node("selected"))) == []
+    assert list(all_.wakes().of_node(unlabelled(a_gpu_node("named")))) == [OURS]
+    assert list(all_.wakes().of_node(a_gpu_node("selected"))) == []
 
 
 async def test_with_pools_more_is_watched_and_wakes(informers):
@@ -243,7 +245,7 @@ async def test_with_pools_more_is_watched_and_wakes(informers):
     kinds = {informer.resource.kind for informer in all_.all()}
     assert {"NodePool", "AKSNodeClass", "NodeClaim"} <= kinds
     all_.workspaces.store.put(WORKSPACE)
-    assert list(all_.of_node(a_gpu_node("selected"))) == [OURS]
+    assert list(all_.wakes().of_node(a_gpu_node("selected"))) == [OURS]
     assert list(all_.of_node_class(Unstructured(metadata=ObjectMeta(name="ubuntu")))) == [OURS]
     assert all_.caches().node_classes() is None
     mere = dataclasses.replace(NODE_CLASSES, group="kaito.sh", kind="KaitoNodeClass")
@@ -255,9 +257,9 @@ async def test_whose_round_a_change_starts(informers):
     all_.workspaces.store.put(WORKSPACE)
     all_.node_claims.store.put(a_claim("ws1", node="bare"))
     assert list(owner.of_cluster_scoped(a_claim("ws1"))) == [OURS]
-    assert list(all_.of_node(a_node("labelled"))) == [OURS]
-    assert list(all_.of_node(unlabelled(a_node("bare")))) == [OURS]
-    assert list(all_.of_node(unlabelled(a_node("foreign")))) == []
+    assert list(all_.wakes().of_node(a_node("labelled"))) == [OURS]
+    assert list(all_.wakes().of_node(unlabelled(a_node("bare")))) == [OURS]
+    assert list(all_.wakes().of_node(unlabelled(a_node("foreign")))) == []
     assert list(owner.of_child(a_pod())) == [OURS]
     assert list(owner.of_child(Unstructured(metadata=ObjectMeta(name="x")))) == []
     assert list(all_.of_config(a_config())) == [OURS]
@@ -268,7 +270,7 @@ async def test_a_node_of_ones_own_concerns_all_that_select_it(informers):
     all_ = informers(True)
     all_.workspaces.store.put(a_workspace())
     all_.workspaces.store.put(a_workspace(name="other", labels={"apps": "other"}))
-    assert list(all_.of_node(a_gpu_node())) == [OURS]
+    assert list(all_.wakes().of_node(a_gpu_node())) == [OURS]
 
 
 async def test_where_nodes_are_brought_along_nobody_asks_for_claims(informers):

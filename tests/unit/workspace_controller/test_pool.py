@@ -104,6 +104,48 @@ def standing(name: str, labels: dict[str, str] | None = None, **given: Any) -> N
     return msgspec.structs.replace(node, metadata=meta)
 
 
+def capacity(pool: dict[str, Any]) -> list[list[str]]:
+    """The values of each requirement for a capacity type."""
+    asked = pool["spec"]["template"]["spec"]["requirements"]
+    return [each["values"] for each in asked if each["key"] == "karpenter.sh/capacity-type"]
+
+
+def test_spot_is_bought_for_who_asks_for_it_by_label():
+    owner = a_workspace(labels={"apps": "llm", "karpenter.sh/capacity-type": "spot"})
+    pool = applied(NODES.plan(owner, a_world_with(), need(1)))
+    assert capacity(pool) == [["spot"]]
+    labels = pool["spec"]["template"]["metadata"]["labels"]
+    assert "karpenter.sh/capacity-type" not in labels, "the API server refuses the domain there"
+    assert labels["apps"] == "llm"
+
+
+@pytest.mark.parametrize("asked", ["spot", ""])
+def test_a_pool_of_an_earlier_version_keeps_its_template(asked: str):
+    """Which had the user's capacity type as a label, and no requirement: any change of a template
+    replaces all nodes."""
+    said = {"karpenter.sh/capacity-type": asked} if asked else {}
+    owner = a_workspace(labels={"apps": "llm", **said})
+    old = applied(NODES.plan(owner, a_world_with(), need(1)))
+    template = old["spec"]["template"]
+    template["metadata"]["labels"] |= said
+    spec = template["spec"]
+    spec["requirements"] = [
+        each for each in spec["requirements"] if each["key"] != "karpenter.sh/capacity-type"
+    ]
+    plan = NODES.plan(owner, a_world_with(live(old)), need(2))
+    assert applied(plan)["spec"]["template"] == template
+
+
+def test_a_pool_of_earlier_versions_stays_without_a_capacity_type():
+    """Its nodes may be on spot, and would all be replaced."""
+    pool = applied(NODES.plan(a_workspace(), a_world_with(), need(1)))
+    spec = pool["spec"]["template"]["spec"]
+    spec["requirements"] = [each for each in spec["requirements"] if "capacity" not in each["key"]]
+    plan = NODES.plan(a_workspace(), a_world_with(pool=live(pool)), need(2))
+    assert replicas(plan) == 2
+    assert capacity(applied(plan)) == []
+
+
 def said(plan, kind: str) -> tuple[str, str]:
     return next((c.status, c.reason) for c in plan.conditions if c.type == kind)
 
@@ -116,7 +158,7 @@ def replicas(plan) -> int:
     return applied(plan)["spec"]["replicas"]
 
 
-def test_a_pool_in_exactly_kaitos_shape():
+def test_a_pool_in_kaitos_shape_but_never_on_spot():
     plan = NODES.plan(a_workspace(), a_world_with(), need(2))
     pool = applied(plan)
     pool["metadata"].pop("annotations")
@@ -147,6 +189,11 @@ def test_a_pool_in_exactly_kaitos_shape():
                             "key": "karpenter.azure.com/placement-scope",
                             "operator": "In",
                             "values": ["regional"],
+                        },
+                        {
+                            "key": "karpenter.sh/capacity-type",
+                            "operator": "In",
+                            "values": ["on-demand", "reserved"],
                         },
                     ],
                     "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],

@@ -70,7 +70,7 @@ async def test_what_no_user_edits_is_taken() -> None:
     client = Disputed(None)
     pool = {"kind": "NodePool", "metadata": {"name": "falcon"}}
     there = a_world(pool=Unstructured())
-    refused = await reconciler(client)._carry_out(Plan(apply=(pool,)), cast("Any", None), there)
+    refused = await reconciler(client)._carry_out(Plan(apply=(pool,)), a_workspace(), there)
     assert refused is None
     assert client.forced == [True]
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from tests.builders import a_workspace, a_world, settings
+from workspace_controller.latest import LatestWrites
 from workspace_controller.workspace import revision
-from workspace_controller.workspace.latest import LatestWrites
 
 
 def plan(workspace):

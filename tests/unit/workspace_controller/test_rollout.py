@@ -104,6 +104,34 @@ WORLDS = [
         [OLD, pod(1, failing="CrashLoopBackOff")], 0, {}, (2, 0, [], STUCK), id="the edit is bad"
     ),
     pytest.param(
+        [pod(0, unschedulable=3), pod(1, ready=True)],
+        1,
+        {},
+        (2, 1, [], REPLACING),
+        id="no place for the first for the moment",
+    ),
+    pytest.param(
+        [pod(0, unschedulable=11), pod(1, ready=True)],
+        1,
+        {},
+        (2, 1, [], ""),
+        id="the second has the only place, and serves what it should",
+    ),
+    pytest.param(
+        [pod(0, unschedulable=11), pod(1, "old", ready=True)],
+        1,
+        {},
+        (1, 0, [], REPLACING),
+        id="the second has the only place, and serves what is outdated",
+    ),
+    pytest.param(
+        [pod(0, unschedulable=11), pod(1, "old", ready=True, going=True)],
+        0,
+        {},
+        (1, 0, [], STUCK),
+        id="and goes",
+    ),
+    pytest.param(
         [OLD, pod(1, failing="ImagePullBackOff")], 0, {}, (2, 0, [], STUCK), id="no such image"
     ),
     pytest.param(
@@ -382,6 +410,32 @@ def test_a_bad_edit_at_any_moment_of_a_rollout_leaves_something_that_serves(roun
     assert world.unserved == 0
     assert world.edit("newer").phase == ""
     assert (world.result, world.unserved) == ({0: "newer"}, 0)
+
+
+def where_the_second_has_the_only_place() -> Played:
+    """As when the node that the first was on goes while the second serves on the next."""
+    world = Played(room=2, good=lambda _: True)
+    while world.selected == 0:
+        world.edit("new", rounds=1)
+    world.room = 1
+    assert world.edit("new").phase == "", "nothing is left to do"
+    assert (world.result, world.selected, world.unserved) == ({0: "new", 1: "new"}, 1, 0)
+    assert not world.pods[0].spec.node_name
+    return world
+
+
+def test_a_second_that_has_the_only_place_makes_way_for_the_next_edit():
+    world = where_the_second_has_the_only_place()
+    assert world.edit("newer").phase == ""
+    assert (world.result, world.selected, world.replicas) == ({0: "newer"}, 0, 1)
+    assert 0 < world.unserved < 8
+
+
+def test_a_second_that_has_the_only_place_goes_without_an_outage_where_there_is_another():
+    world = where_the_second_has_the_only_place()
+    world.room = 2
+    assert world.edit("new").phase == ""
+    assert (world.result, world.selected, world.unserved) == ({0: "new"}, 0, 0)
 
 
 def test_in_place_no_second_pod_is_ever_asked_for():

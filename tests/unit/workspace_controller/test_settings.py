@@ -26,6 +26,8 @@ def test_without_any_word():
     assert (told.metrics_port, told.health_port, told.webhook_port) == (8080, 8081, 9443)
     assert told.webhook
     assert not told.leader_elect
+    assert told.lease_name == "workspace-leader-election"
+    assert told.api_server == "https://kubernetes.default.svc"
 
 
 def test_what_the_chart_says():
@@ -39,6 +41,9 @@ def test_what_the_chart_says():
             "WEBHOOK_SERVICE": "ws",
             "WEBHOOK_CERT_SECRET": "ws-cert",
             "LEADER_ELECT": "true",
+            "LEADER_ELECTION_NAME": "ws-leader-election",
+            "KUBERNETES_SERVICE_HOST": "10.96.0.1",
+            "KUBERNETES_SERVICE_PORT": "443",
             "POD_NAMESPACE": "kaito",
             "LOG_LEVEL": "debug",
             "FEATURE_GATES": "vLLM=false,disableNodeAutoProvisioning=true",
@@ -51,6 +56,8 @@ def test_what_the_chart_says():
     )
     assert (told.image_tag, told.webhook_port, told.webhook_service) == ("1.2.3", 0, "ws")
     assert (told.leader_elect, told.namespace, told.log_level) == (True, "kaito", "DEBUG")
+    assert told.lease_name == "ws-leader-election"
+    assert told.api_server == "https://10.96.0.1:443"
     assert told.gates["vLLM"] is False
     assert told.gates["enableMIG"] is False
 

@@ -13,7 +13,7 @@ from kube.meta import Manifest
 from kube.objects import ConfigMap
 from kube.store import Store
 from tests.builders import a_config, a_gpu_node, a_workspace_manifest, settings
-from workspace_controller.webhooks import WorkspaceAdmission
+from workspace_controller.webhooks import Admission
 
 
 class _ConfigMaps:
@@ -28,11 +28,11 @@ class _ConfigMaps:
         return self._found.get((namespace, name)) if resource.kind == "ConfigMap" else None
 
 
-def admission(*config_maps: ConfigMap, byo: bool = False, nodes=()) -> WorkspaceAdmission:
+def admission(*config_maps: ConfigMap, byo: bool = False, nodes=()) -> Admission:
     store = Store()
     for node in nodes:
         store.put(node)
-    return WorkspaceAdmission(settings(byo=byo).facts, _ConfigMaps(*config_maps), store)
+    return Admission(settings(byo=byo).facts, _ConfigMaps(*config_maps), store)
 
 
 def request(manifest: Manifest, operation: str = "CREATE", **more: Any) -> AdmissionRequest:
@@ -132,7 +132,7 @@ async def test_the_early_form_may_be_applied_again_over_what_was_stored():
 async def test_only_what_a_rule_looks_at_is_asked_of_the_api_server():
     """Our own writes pass through here too: finalizer, annotations."""
     server = _ConfigMaps(a_config(), a_config(name="other"))
-    judge = WorkspaceAdmission(settings().facts, server, Store())
+    judge = Admission(settings().facts, server, Store())
     plain, named = a_workspace_manifest(), a_workspace_manifest(inference={"config": "options"})
     other = a_workspace_manifest(inference={"config": "other"})
     assert (await judge.validate(request(plain))).allowed
@@ -165,9 +165,7 @@ async def test_streaming_needs_the_driver_of_the_cluster():
     """W-C24."""
     server = _ConfigMaps()
     facts = dataclasses.replace(settings(gates={"ModelStreaming": True}).facts, cloud="azure")
-    verdict = await WorkspaceAdmission(facts, server, Store()).validate(
-        request(a_workspace_manifest())
-    )
+    verdict = await Admission(facts, server, Store()).validate(request(a_workspace_manifest()))
     assert "CSIDriver blob.csi.azure.com is not installed" in verdict.message
     assert server.asked == ["CSIDriver blob.csi.azure.com"]
 
@@ -180,3 +178,75 @@ async def test_what_has_no_effect_is_warned_of():
     (said,) = verdict.warnings
     assert said.startswith('resource.count: 3 is not looked at: preset "small-1b" with 2.0 GiB')
     assert "on 1 node of local-gpu-1" in said
+
+
+def an_engine(**guardrails: Any) -> Manifest:
+    asked: Manifest = {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "RAGEngine",
+        "metadata": {"name": "rag", "namespace": "default"},
+        "spec": {"embedding": {"local": {"modelID": "BAAI/bge-small-en-v1.5"}}},
+    }
+    if guardrails:
+        asked["spec"]["guardrails"] = guardrails
+    return asked
+
+
+async def test_a_ragengine_is_completed_and_judged():
+    flat = an_engine()
+    flat["spec"]["storage"] = {"persistentVolumeClaim": "indexes"}
+    completed = await admission().default(request(flat))
+    assert [each["path"] for each in completed.patch] == ["/spec/storage/persistentVolume"]
+    verdict = await admission().validate(request(an_engine(enabled="yes")))
+    assert verdict.message.startswith("spec.guardrails.enabled: must be a boolean")
+
+
+async def test_a_policy_is_asked_for_where_it_is_looked_at():
+    """R-6."""
+    policy = msgspec.structs.replace(
+        a_config(name="policy"), data={"guardrails.yaml": "scanners: [{type: secrets}]"}
+    )
+    server = _ConfigMaps(policy)
+    judge = Admission(settings().facts, server, Store())
+    named = {"configMapRef": {"name": "policy"}}
+    on, off = an_engine(enabled=True, **named), an_engine(enabled=False, **named)
+    for new, old in ((off, {}), (on, on), (off, on), (an_engine(enabled=True), {})):
+        operation = "UPDATE" if old else "CREATE"
+        assert (await judge.validate(request(new, operation, old_object=old))).allowed
+    assert server.asked == []
+    assert (await judge.validate(request(on))).allowed
+    assert (await judge.validate(request(on, "UPDATE", old_object=off))).allowed
+    assert server.asked == ["ConfigMap policy", "ConfigMap policy"]
+    verdict = await admission().validate(request(on))
+    assert 'there is no ConfigMap "policy" in namespace "default"' in verdict.message
+
+
+async def test_settings_are_asked_for_where_they_are_named():
+    """rag settings"""
+    chosen = msgspec.structs.replace(a_config(name="settings"), data={"RAG_LANGUAGE": "klingon"})
+    named, plain = an_engine(), an_engine()
+    named["metadata"]["annotations"] = {"kaito.sh/rag-settings": "settings"}
+    verdict = await admission(chosen).validate(request(named, "UPDATE", old_object=plain))
+    assert 'key RAG_LANGUAGE of ConfigMap "settings"' in verdict.message
+    verdict = await admission().validate(request(named))
+    assert 'there is no ConfigMap "settings" in namespace "default"' in verdict.message
+    assert (await admission().validate(request(named, "UPDATE", old_object=named))).allowed
+
+
+async def test_what_a_change_of_a_ragengine_brings_about_is_told_once():
+    old, new = an_engine(), an_engine()
+    new["spec"]["embedding"]["local"]["modelID"] = "BAAI/bge-m3"
+    verdict = await admission().validate(request(new, "UPDATE", old_object=old))
+    (said,) = verdict.warnings
+    assert said.startswith("spec.embedding: comes from elsewhere")
+    again = await admission().validate(request(new, "UPDATE", old_object=new))
+    assert again.warnings == ()
+
+
+async def test_a_ragengine_on_its_way_out_is_let_go():
+    going = an_engine(enabled=True, configMapRef={"name": "gone"})
+    del going["spec"]["embedding"]
+    going["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+    verdict = await admission().validate(request(going, "UPDATE", old_object=an_engine()))
+    assert verdict.allowed
+    assert (await admission().validate(request({}, "UPDATE", subresource="status"))).allowed

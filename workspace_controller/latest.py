@@ -7,24 +7,28 @@ by a restart for instance, costs one conflict. Pure.
 
 from __future__ import annotations
 
-from apis.kaito.v1beta1.workspace import Workspace
+from typing import Generic, TypeVar
+
 from kube import quantity
+from kube.store import Object
+
+O = TypeVar("O", bound=Object)  # noqa: E741 - a type variable
 
 
-class LatestWrites:
-    """The newest version of each Workspace that we wrote, until the cache has caught up."""
+class LatestWrites(Generic[O]):
+    """The newest version of each object of a kind that we wrote, until the cache has caught up."""
 
     def __init__(self) -> None:
-        self._written: dict[str, Workspace] = {}
+        self._written: dict[str, O] = {}
 
-    def wrote(self, workspace: Workspace) -> None:
+    def wrote(self, written: O) -> None:
         """The API server's answer to a write, which a watch event will follow."""
-        self._written[workspace.metadata.uid] = workspace
+        self._written[written.metadata.uid] = written
 
-    def forget(self, workspace: Workspace) -> None:
-        self._written.pop(workspace.metadata.uid, None)
+    def forget(self, gone: O) -> None:
+        self._written.pop(gone.metadata.uid, None)
 
-    def of(self, cached: Workspace) -> Workspace:
+    def of(self, cached: O) -> O:
         """Whichever is newer: what the cache has, or what we wrote."""
         written = self._written.get(cached.metadata.uid)
         if written is None:
@@ -35,6 +39,6 @@ class LatestWrites:
         return cached
 
 
-def _version(workspace: Workspace) -> int:
+def _version(found: Object) -> int:
     """resourceVersions of one kind are ordered numbers (so promised since Kubernetes 1.35)."""
-    return quantity.count(workspace.metadata.resource_version) or 0
+    return quantity.count(found.metadata.resource_version) or 0
