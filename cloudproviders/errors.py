@@ -15,10 +15,15 @@ from __future__ import annotations
 
 from cloudproviders.unavailable import Scope
 from kube.errors import PlainError
+from kube.redaction import redacted
 
 
 class CloudError(PlainError):
-    """A cloud said no in a way that the contract knows."""
+    """A cloud said no in a way that the contract knows. Its words go to logs, events and status,
+    and some services repeat in them what they were sent: without what looks like a secret."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redacted(message))
 
 
 class NodeClaimNotFoundError(CloudError):
@@ -39,7 +44,7 @@ class CreateError(CloudError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-        self.message = message
+        self.message = redacted(message)
 
 
 class OfferingRefusedError(CloudError):
@@ -48,7 +53,7 @@ class OfferingRefusedError(CloudError):
 
     def __init__(self, message: str, scope: Scope, *, ttl: float | None = None) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = redacted(message)
         self.scope = scope
         self.ttl = ttl
 

@@ -1,21 +1,23 @@
-"""Metrics around a cloud: no provider measures itself.
+"""Metrics, a log line and a span around each call of a cloud: no provider measures itself.
 
 Names and labels are Karpenter's. The `error` label is the type of the refusal; empty for errors
-outside the contract.
+outside the contract. The line is at level debug, and carries the reconcile ID that the claim came
+with, wherever the call is made from.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 
 from prometheus_client import Counter, Histogram
 
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.nodepool import NodePool
-from cloudproviders.errors import CloudError
+from cloudproviders.errors import CloudError, NodeClaimNotFoundError
 from cloudproviders.instancetype import InstanceType
 from cloudproviders.nodeclass import NodeClass, NodeClassStatus
 from cloudproviders.provider import (
@@ -27,9 +29,13 @@ from cloudproviders.provider import (
     RegistrationHook,
     RepairPolicy,
 )
+from kube import log, tracing
 from kube.meta import Resource
 from kube.metrics import REGISTRY
 from kube.objects import Node
+from kube.origin import Origin
+
+logger = logging.getLogger(__name__)
 
 DURATION_SECONDS = Histogram(
     "karpenter_cloudprovider_duration_seconds",
@@ -73,11 +79,11 @@ class MeteredProvider:
         return self._cloud.registration_hooks
 
     async def create(self, claim: NodeClaim, /) -> Instance | Pending:
-        with self._measured("Create"):
+        with self._measured("Create", claim):
             return await self._cloud.create(claim)
 
     async def delete(self, claim: NodeClaim, /) -> None:
-        with self._measured("Delete"):
+        with self._measured("Delete", claim):
             await self._cloud.delete(claim)
 
     async def get(self, provider_id: str, /) -> Instance:
@@ -93,7 +99,7 @@ class MeteredProvider:
             return await self._cloud.instance_types(pool)
 
     async def is_drifted(self, claim: NodeClaim, /) -> str:
-        with self._measured("IsDrifted"):
+        with self._measured("IsDrifted", claim):
             return await self._cloud.is_drifted(claim)
 
     def claim_of(self, node: Node, /) -> str:
@@ -113,17 +119,54 @@ class MeteredProvider:
         await self._cloud.close()
 
     @contextmanager
-    def _measured(self, method: str) -> Iterator[None]:
+    def _measured(self, method: str, claim: NodeClaim | None = None) -> Iterator[None]:
         called = (self._controller, method, self._cloud.name)
         start = time.perf_counter()
         error: str | None = ""
-        try:
-            yield
-            error = None
-        except CloudError as refused:
-            error = type(refused).__name__
-            raise
-        finally:
-            DURATION_SECONDS.labels(*called).observe(time.perf_counter() - start)
-            if error is not None:
-                ERRORS.labels(*called, error).inc()
+        result = "ok"
+        with ExitStack() as told:
+            self._announce(told, method, claim)
+            try:
+                yield
+                error = None
+            except CloudError as refused:
+                error = result = type(refused).__name__
+                raise
+            except BaseException as failed:
+                result = type(failed).__name__
+                raise
+            finally:
+                seconds = time.perf_counter() - start
+                DURATION_SECONDS.labels(*called).observe(seconds)
+                if error is not None:
+                    ERRORS.labels(*called, error).inc()
+                _write(self._cloud.name, method, claim, seconds, result)
+
+    def _announce(self, told: ExitStack, method: str, claim: NodeClaim | None) -> None:
+        """The reconcile ID on all lines, also the provider's own, and a span around them."""
+        attributes = {"cloud.provider": self._cloud.name, "controller": self._controller}
+        if claim is not None:
+            attributes["nodeclaim"] = claim.metadata.name
+            told.enter_context(log.context(**Origin.of(claim.metadata).fields))
+        told.enter_context(
+            tracing.call(
+                f"cloud {method}",
+                attributes,
+                matters=method in _CHANGING,
+                expected=(NodeClaimNotFoundError,),
+            )
+        )
+
+
+_CHANGING = frozenset({"Create", "Delete"})
+
+
+def _write(
+    provider: str, method: str, claim: NodeClaim | None, seconds: float, result: str
+) -> None:
+    extra: dict[str, object] = {"method": method, "seconds": round(seconds, 3), "result": result}
+    about = ""
+    if claim is not None:
+        extra["nodeclaim"] = claim.metadata.name
+        about = f" for {claim.metadata.name}"
+    logger.debug("cloud call %s.%s%s: %s", provider, method, about, result, extra=extra)

@@ -6,7 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from apis.kaito.v1beta1.labels import RAGENGINE_LABEL, WORKSPACE_LABEL
+from apis.kaito.v1beta1.labels import (
+    KARPENTER_WORKSPACE_LABEL,
+    RAGENGINE_LABEL,
+    WORKSPACE_LABEL,
+)
 from apis.karpenter.v1 import labels
 from apis.karpenter.v1.nodeclaim import NodeClaim
 from apis.karpenter.v1.requirements import Requirements
@@ -73,10 +77,11 @@ def compatible(claim: NodeClaim, types: Iterable[InstanceType]) -> list[Choice]:
 
 
 def kaitos(claim: NodeClaim) -> bool:
-    """Whether the claim is of the shape that KAITO writes for gpu-provisioner."""
+    """Whether the claim is of the shape that KAITO writes for gpu-provisioner, or comes from a
+    pool of KAITO's, which does not say either what it may be bought as."""
     ref = claim.spec.node_class_ref
     return (ref.group, ref.kind) == KAITO_NODE_CLASS or any(
-        label in claim.metadata.labels for label in KAITO_LABELS
+        label in claim.metadata.labels for label in (*KAITO_LABELS, KARPENTER_WORKSPACE_LABEL)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpu_provisioner import nodemetrics
 from gpu_provisioner.node import controllers as node
 from gpu_provisioner.nodeclaim import controllers as nodeclaim
 from gpu_provisioner.nodeclaim import disruption, upkeep
@@ -12,9 +13,12 @@ from kube.controller import Runnable
 
 
 def controllers(shared: Shared, caches: Caches) -> list[Runnable]:
-    """All of them, over these caches."""
+    """All of them, over these caches; and what the one that leads tells Prometheus."""
     return [
-        runnable
-        for part in (nodeclaim, upkeep, disruption, node, nodeclass, nodepool)
-        for runnable in part.controllers(shared, caches)
+        *(
+            runnable
+            for part in (nodeclaim, upkeep, disruption, node, nodeclass, nodepool)
+            for runnable in part.controllers(shared, caches)
+        ),
+        nodemetrics.told_by_the_leader(shared, caches),
     ]

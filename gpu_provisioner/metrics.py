@@ -7,6 +7,7 @@ import re
 from prometheus_client import Counter, Gauge, Histogram
 
 from apis.karpenter.v1 import labels
+from kube import metrics as kube_metrics
 from kube.meta import ObjectMeta
 from kube.metrics import REGISTRY
 
@@ -19,6 +20,7 @@ CLAIMS_CREATED = Counter(
     ["reason", "nodepool", "min_values_relaxed"],
     registry=REGISTRY,
 )
+CLAIMS_CREATED.labels("provisioned", "", "false")  # what begins with 1 is no increase to Prometheus
 CLAIMS_TERMINATED = Counter(
     "karpenter_nodeclaims_terminated",
     "Claims that are gone, with their instances",
@@ -135,6 +137,22 @@ POOL_ALLOWED_DISRUPTIONS = Gauge(
     ["nodepool", "reason"],
     registry=REGISTRY,
 )
+
+INSTANCES_WITHOUT_CLAIM = Gauge(
+    "kaito_instances_without_claim",
+    "Machines that the cloud has, that cost money, and that no claim asks for, as the last round of"
+    " garbage collection found them",
+    registry=None,
+)
+"""Told while it leads (gpu_provisioner.nodemetrics): a former leader's would be counted twice."""
+INSTANCES_COLLECTED = Counter(
+    "kaito_instances_collected",
+    "Machines without a claim that garbage collection has ended",
+    registry=REGISTRY,
+)
+
+kube_metrics.build_info("karpenter_build_info")
+kube_metrics.build_info("kaito_gpu_provisioner_build_info")  # which a Karpenter beside us lacks
 
 
 def nodepool(metadata: ObjectMeta) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cloudproviders.provider import GroupKind
+from kube import apiaddress, otlp
 
 DEFAULT_LEASE = "gpu-provisioner-leader-election"
-"""The name that the chart's Role allows."""
+"""That of the chart's release `gpu-provisioner`."""
 
 SHARED_PREFIXES = {"arc": ("AZURE_",), "azure": ("ARM_", "LOCATION")}
 """Clouds that are told more than what has their own prefix: Azure's webhook for workload identity
@@ -54,7 +55,7 @@ class Settings:
     """One provisioner, for one cloud."""
 
     cloud: str
-    cloud_settings: Mapping[str, str] = field(default_factory=dict)
+    cloud_settings: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The cloud's own, by name (LOCAL_MACHINES_URL …)."""
     node_classes: tuple[GroupKind, ...] = ()
     """Whose claims are ours; none: those of the cloud."""
@@ -63,6 +64,8 @@ class Settings:
     repair: bool = True
     """Whether nodes that stay sick are replaced: NODE_REPAIR."""
     kubeconfig: str | None = None
+    api_server: str = apiaddress.service_address({})
+    """Its address, where there is no kubeconfig."""
     metrics_port: int = 8080
     health_port: int = 8081
     leader_election: bool = True
@@ -70,6 +73,9 @@ class Settings:
     namespace: str = "gpu-provisioner"
     identity: str = ""
     log_level: str = "INFO"
+    debug_port: int = 0
+    """On loopback; 0 is none."""
+    tracing: otlp.Options | None = None
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -87,6 +93,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         workers=int(_number(environment, "WORKERS", 100)),
         repair=_flag(environment, "NODE_REPAIR", True),
         kubeconfig=environment.get("KUBECONFIG") or None,
+        api_server=apiaddress.service_address(environment),
         metrics_port=int(_number(environment, "METRICS_PORT", 8080)),
         health_port=int(_number(environment, "HEALTH_PROBE_PORT", 8081)),
         leader_election=_flag(environment, "LEADER_ELECT", True),
@@ -94,6 +101,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         namespace=environment.get("POD_NAMESPACE") or "gpu-provisioner",
         identity=environment.get("POD_NAME", ""),
         log_level=environment.get("LOG_LEVEL", "info").upper(),
+        debug_port=int(_number(environment, "DEBUG_PORT", 0)),
+        tracing=otlp.options(environment),
     )
 
 

@@ -66,6 +66,12 @@ class AdmissionServer:
         self._shown: Certificate | None = None
         self.port = port
         self.ready = asyncio.Event()
+        self._server: WebhookServer | None = None
+
+    def let_go(self) -> None:
+        """Answer on, but send clients elsewhere with each answer: the end is near."""
+        if self._server is not None:
+            self._server.last_words = True
 
     async def run(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -96,7 +102,7 @@ class AdmissionServer:
         return True
 
     async def _serve(self, context: ssl.SSLContext, files: _Files) -> None:
-        server = WebhookServer(
+        self._server = server = WebhookServer(
             addr=self._host,
             port=self.port or None,
             context=context,
@@ -111,6 +117,7 @@ class AdmissionServer:
                     self.ready.set()
         finally:
             self.ready.clear()
+            self._server = None
 
     async def _answer(
         self,

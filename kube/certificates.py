@@ -8,7 +8,7 @@ show the old certificate are believed until they show the new one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -29,7 +29,7 @@ class Certificate:
     """What a server shows, and whom to trust so as to believe it. All PEM."""
 
     chain: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     authorities: bytes
 
 
@@ -41,9 +41,9 @@ class Issued:
     """
 
     authorities: bytes
-    authority_key: bytes
+    authority_key: bytes = field(repr=False)
     chain: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
     @property
     def certificate(self) -> Certificate:

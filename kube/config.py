@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from kube.apiaddress import BY_NAME
 from kube.credentials import Credentials, Fixed, Program, TokenFile
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -34,20 +35,19 @@ class Endpoint:
     ssl: ssl.SSLContext | None = None
     credentials: Credentials = field(default_factory=Fixed)
     server_hostname: str = ""
-    proxy: str = ""
+    proxy: str = field(default="", repr=False)
+    """Its user and password may stand in it."""
 
 
-def load(kubeconfig: str | None, *, service: str = "https://kubernetes.default.svc") -> Endpoint:
+def load(kubeconfig: str | None, *, service: str = BY_NAME) -> Endpoint:
     """The kubeconfig that is named (several joined by ':', as kubectl does), else the pod's own.
 
-    `service` is the API server as pods see it; give KUBERNETES_SERVICE_HOST's where DNS may fail.
+    `service` is the API server as pods see it (kube.apiaddress).
     """
     return _from_files(kubeconfig, "") if kubeconfig else in_cluster(service=service)
 
 
-def in_cluster(
-    *, service: str = "https://kubernetes.default.svc", root: Path = SERVICE_ACCOUNT
-) -> Endpoint:
+def in_cluster(*, service: str = BY_NAME, root: Path = SERVICE_ACCOUNT) -> Endpoint:
     """The service account that kubelet mounts into each pod."""
     authority = root / "ca.crt"
     if not authority.exists():
@@ -86,7 +86,7 @@ def _from_files(path: str, context: str) -> Endpoint:
 class _Config:
     clusters: dict[str, Mapping[str, Any]]
     contexts: dict[str, Mapping[str, Any]]
-    users: dict[str, Mapping[str, Any]]
+    users: dict[str, Mapping[str, Any]] = field(repr=False)
     current: str = ""
 
 

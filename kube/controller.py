@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
-from kube import log, metrics
+from kube import log, metrics, tracing
 from kube.clock import Clock
 from kube.errors import ConflictError, PlainError
 from kube.informer import Informer
-from kube.meta import Key
+from kube.meta import Key, ObjectMeta
+from kube.origin import Origin
 from kube.store import Object
 from kube.transport import NETWORK_ERRORS, backoff
 from kube.workqueue import WorkQueue
@@ -182,7 +183,7 @@ class Controller(Generic[O]):
             self._forget(key)
             return
         result = await _measured(
-            self.name, str(key), lambda: self._reconciler.reconcile(obj), self._clock
+            self.name, obj.metadata, lambda: self._reconciler.reconcile(obj), self._clock
         )
         if result is _Undone.CONFLICT:
             before = self._conflicts.get(key, 0)
@@ -220,24 +221,24 @@ class Singleton:
         self._every = every
         self._work = work
         self._clock = clock or Clock()
-        self._queue: WorkQueue[str] = WorkQueue(name, clock=self._clock, backoff=(backoff, every))
+        self.queue: WorkQueue[str] = WorkQueue(name, clock=self._clock, backoff=(backoff, every))
 
     async def run(self) -> None:
         """Repeat the work until `stop`."""
-        self._queue.add(self.name)
-        while await self._queue.get() is not None:
+        self.queue.add(self.name)
+        while await self.queue.get() is not None:
             try:
-                result = await _measured(self.name, "", self._once, self._clock)
+                result = await _measured(self.name, None, self._once, self._clock)
             finally:
-                self._queue.done(self.name)
+                self.queue.done(self.name)
             if isinstance(result, _Undone):
-                self._queue.add_rate_limited(self.name)
+                self.queue.add_rate_limited(self.name)
             else:
-                self._queue.forget(self.name)
-                self._queue.add_after(self.name, self._every)
+                self.queue.forget(self.name)
+                self.queue.add_after(self.name, self._every)
 
     def stop(self) -> None:
-        self._queue.shut_down()
+        self.queue.shut_down()
 
     async def _once(self) -> Result:
         await self._work()
@@ -245,17 +246,19 @@ class Singleton:
 
 
 async def _measured(
-    name: str, key: str, work: Callable[[], Awaitable[Result]], clock: Clock
+    name: str, metadata: ObjectMeta | None, work: Callable[[], Awaitable[Result]], clock: Clock
 ) -> Result | _Undone:
     """Run the work; where it fails that is logged and counted. The one place that may catch
     everything: whatever a reconcile raises, the others go on."""
     started = clock.monotonic()
-    with log.context(
-        controller=name, reconcileID=str(uuid.uuid4()), **({"object": key} if key else {})
-    ):
+    fields = {"controller": name, log.RECONCILE_ID: str(uuid.uuid4())}
+    if metadata is not None:
+        fields |= {"object": str(metadata.key), **Origin.of(metadata).fields}
+    with log.context(**fields):
         result: Result | _Undone
         try:
-            result = await work()
+            with tracing.reconcile(name, metadata):
+                result = await work()
             outcome = "success" if result.requeue_after is None else "requeue_after"
         except Exception as error:  # noqa: BLE001 - see above
             result = _Undone.FAILURE if _report(name, error) else _Undone.CONFLICT

@@ -60,12 +60,16 @@ class Version:
     storage: bool = True
     scale: Mapping[str, str] = field(default_factory=dict)
     """Paths of the scale subresource, as the CRD names them (`specReplicasPath` …)."""
+    deprecation: str = ""
+    """What the API server warns whoever uses this version of; empty where it is not deprecated."""
 
     def manifest(self) -> Manifest:
         subresources: Manifest = {"status": {}}
         if self.scale:
             subresources["scale"] = dict(self.scale)
+        deprecated: Manifest = {"deprecated": True, "deprecationWarning": self.deprecation}
         return {
+            **(deprecated if self.deprecation else {}),
             "name": self.name,
             "served": True,
             "storage": self.storage,

@@ -27,7 +27,7 @@ class Credentials(Protocol):
 class Fixed:
     """A header that never changes; empty for none."""
 
-    value: str = ""
+    value: str = field(default="", repr=False)
 
     async def authorization(self) -> str:
         return self.value
@@ -42,7 +42,7 @@ class TokenFile:
 
     path: Path
     clock: Clock = field(default_factory=Clock)
-    _value: str = ""
+    _value: str = field(default="", repr=False)
     _read_at: float | None = None
 
     async def authorization(self) -> str:

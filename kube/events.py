@@ -1,82 +1,46 @@
 """Events for people: what a controller did to an object, as core/v1 Event objects.
 
-The same words about the same object within two minutes are one Event with a count, and an object
-that talks too much is cut off as client-go's spam filter does. Telling never fails and never waits.
+The same words about the same object are one Event with a count, also after a restart: its name
+follows from what it says. What is too much is combined or cut off (kube.correlation). Telling never
+fails and never waits.
+
+An Event carries no reconcile ID: it stands for as many rounds as its count says. The log has, for
+each of them, a line with the object's name and the ID.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Hashable
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
+
+import msgspec
 
 from kube import metrics
 from kube.client import Client
 from kube.clock import Clock
+from kube.correlation import About, Correlator, Told
 from kube.errors import AlreadyExistsError, KubeError, NotFoundError
 from kube.meta import Manifest, ObjectMeta, Resource
 from kube.objects import EVENTS
+from kube.redaction import redacted
 from kube.transport import NETWORK_ERRORS
 
 logger = logging.getLogger(__name__)
 
-_SAME_SECONDS = 120.0
-_BURST = 25
-_REFILL_SECONDS = 300.0
+
+class _Written(msgspec.Struct, frozen=True, rename="camel"):
+    """An Event as it stands, as far as it is counted on."""
+
+    count: int | None = None
+    first_timestamp: str | None = None
+
+
+_COUNTED = Resource(EVENTS.group, EVENTS.version, EVENTS.kind, EVENTS.plural, _Written)
 _MESSAGE_LENGTH = 1024
-_NAME_LENGTH = 253
+_SEARCHED_LENGTH = 8 * _MESSAGE_LENGTH
 _WAITING = 1000
-_REMEMBERED = 4096
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-
-class _About(NamedTuple):
-    """What makes two events the same."""
-
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
-    uid: str
-    type: str
-    reason: str
-    message: str
-
-
-@dataclass(slots=True)
-class _Told:
-    name: str
-    first: datetime
-    last: datetime
-    last_at: float
-    resource_version: str
-    count: int = 1
-    written: bool = False
-    waiting: bool = False
-
-
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    filled_at: float
-
-
-class _Recent(OrderedDict[K, V], Generic[K, V]):
-    """Forgets what was used longest ago."""
-
-    def used(self, key: K, value: V) -> V:
-        self[key] = value
-        self.move_to_end(key)
-        if len(self) > _REMEMBERED:
-            self.popitem(last=False)
-        return value
 
 
 class Recorder:
@@ -85,20 +49,15 @@ class Recorder:
     def __init__(self, client: Client, component: str, clock: Clock | None = None) -> None:
         self._client = client
         self._component = component
-        self._clock = clock or Clock()
-        self._told: _Recent[_About, _Told] = _Recent()
-        self._buckets: _Recent[tuple[str, ...], _Bucket] = _Recent()
-        self._queue: asyncio.Queue[tuple[_About, _Told]] = asyncio.Queue(_WAITING)
-        self._serial = 0
+        self._correlator = Correlator(component, clock or Clock())
+        self._queue: asyncio.Queue[tuple[About, Told]] = asyncio.Queue(_WAITING)
 
     def event(
         self, resource: Resource[Any], metadata: ObjectMeta, type_: str, reason: str, message: str
     ) -> None:
         """Say `message` about the object. `type_` is Normal or Warning; what is over 1,024
         characters is cut."""
-        if len(message) > _MESSAGE_LENGTH:
-            message = message[: _MESSAGE_LENGTH - 1] + "…"
-        about = _About(
+        about = About(
             resource.api_version,
             resource.kind,
             metadata.namespace,
@@ -106,12 +65,12 @@ class Recorder:
             metadata.uid,
             type_,
             reason,
-            message,
+            _cut(message),
         )
-        told = self._note(about, metadata.resource_version)
+        told = self._correlator.note(about, metadata.resource_version)
         if told.waiting:
             return  # its count goes out with what is on the way
-        if not self._may_speak(about):
+        if not self._correlator.may_speak(about):
             metrics.EVENTS_DROPPED.labels("rate").inc()
             return
         try:
@@ -137,46 +96,40 @@ class Recorder:
         """Return once all that was said so far is written; `run` must be running."""
         await self._queue.join()
 
-    def _note(self, about: _About, resource_version: str) -> _Told:
-        now, at = self._clock.now(), self._clock.monotonic()
-        told = self._told.get(about)
-        if told is not None and at - told.last_at < _SAME_SECONDS:
-            told.count += 1
-            told.last, told.last_at = now, at
-            return self._told.used(about, told)
-        self._serial += 1
-        suffix = f".{int(now.timestamp() * 1e6):x}{self._serial % 4096:03x}"
-        name = about.name[: _NAME_LENGTH - len(suffix)] + suffix
-        return self._told.used(about, _Told(name, now, now, at, resource_version))
-
-    def _may_speak(self, about: _About) -> bool:
-        """Take a token of the object's bucket: 25 at once, then one each five minutes."""
-        at = self._clock.monotonic()
-        who = about[:5]
-        bucket = self._buckets.used(who, self._buckets.get(who) or _Bucket(_BURST, at))
-        bucket.tokens = min(_BURST, bucket.tokens + (at - bucket.filled_at) / _REFILL_SECONDS)
-        bucket.filled_at = at
-        if bucket.tokens < 1:
-            return False
-        bucket.tokens -= 1
-        return True
-
-    async def _write(self, about: _About, told: _Told) -> None:
+    async def _write(self, about: About, told: Told) -> None:
         told.waiting = False
         namespace = about.namespace or "default"
         if told.written:
-            patch = {"count": told.count, "lastTimestamp": _timestamp(told.last)}
             try:
-                await self._client.patch(EVENTS, told.name, patch, namespace=namespace)
+                await self._update(told, namespace)
             except NotFoundError:
                 pass  # the server keeps events for an hour; tell it anew
             else:
                 return
-        with suppress(AlreadyExistsError):  # our own, its answer lost
+        try:
             await self._client.create(self._manifest(about, told, namespace))
+        except AlreadyExistsError:
+            await self._adopt(told, namespace)
         told.written = True
 
-    def _manifest(self, about: _About, told: _Told, namespace: str) -> Manifest:
+    async def _update(self, told: Told, namespace: str) -> None:
+        patch = {
+            "count": told.count,
+            "message": _cut(told.message),
+            "lastTimestamp": _timestamp(told.last),
+        }
+        await self._client.patch(EVENTS, told.name, patch, namespace=namespace)
+
+    async def _adopt(self, told: Told, namespace: str) -> None:
+        """The Event is there: our own, its answer lost, or told before a restart, which is counted
+        on. A patch is also how to look at it: to read events we need not be allowed."""
+        patch = {"lastTimestamp": _timestamp(told.last)}
+        live = await self._client.patch(_COUNTED, told.name, patch, namespace=namespace)
+        if live.first_timestamp != _timestamp(told.first):
+            told.count += live.count or 0
+        await self._update(told, namespace)
+
+    def _manifest(self, about: About, told: Told, namespace: str) -> Manifest:
         involved = {
             "apiVersion": about.api_version,
             "kind": about.kind,
@@ -192,7 +145,7 @@ class Recorder:
             "involvedObject": {field: value for field, value in involved.items() if value},
             "type": about.type,
             "reason": about.reason,
-            "message": about.message,
+            "message": _cut(told.message),
             "count": told.count,
             "firstTimestamp": _timestamp(told.first),
             "lastTimestamp": _timestamp(told.last),
@@ -200,6 +153,12 @@ class Recorder:
             "reportingComponent": self._component,
             "reportingInstance": "",
         }
+
+
+def _cut(message: str) -> str:
+    """Before it is searched for secrets, roughly: a service's answer may have any length."""
+    message = redacted(message[:_SEARCHED_LENGTH])
+    return message if len(message) <= _MESSAGE_LENGTH else message[: _MESSAGE_LENGTH - 1] + "…"
 
 
 def _timestamp(at: datetime) -> str:

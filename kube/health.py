@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiohttp import web
@@ -23,10 +23,22 @@ _CONTACT_SECONDS = 900.0
 class Health:
     """The answers of the probes. Readiness is not leadership: a standby serves webhooks."""
 
-    def __init__(self, informers: Iterable[Informer[Any]], clock: Clock) -> None:
+    def __init__(
+        self,
+        informers: Iterable[Informer[Any]],
+        clock: Clock,
+        listening: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`listening`: whether a webhook call would be answered, where there is a webhook."""
         self._informers = tuple(informers)
         self._clock = clock
+        self._listening = listening
+        self._stopping = False
         self._lag = 0.0
+
+    def stop(self) -> None:
+        """Unready from now on, for whatever the process still does is an end."""
+        self._stopping = True
 
     async def run(self) -> None:
         """Measure how late the event loop is, until cancelled."""
@@ -47,7 +59,11 @@ class Health:
         return ""
 
     def unready(self) -> str:
-        """Why no webhook call should come here yet; empty where it may."""
+        """Why no webhook call should come here now; empty where it may."""
+        if self._stopping:
+            return "shutting down"
+        if not self._listening():
+            return "the webhook does not listen yet"
         missing = [each.resource.plural for each in self._informers if not each.synced.is_set()]
         return f"not synced: {', '.join(missing)}" if missing else ""
 

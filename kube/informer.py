@@ -89,6 +89,16 @@ class Informer(Generic[O]):
         """When the server last answered, as the clock's monotonic seconds."""
         return self._last_contact
 
+    @property
+    def scope(self) -> str:
+        """Which part of the collection; empty: all of it."""
+        return ",".join(part for part in self._scope.values() if part)
+
+    @property
+    def resource_version(self) -> str:
+        """Up to where changes are known; empty where the next step is a list."""
+        return self._version
+
     def subscribe(self, handler: Handler[O]) -> None:
         """Tell `handler` of all changes from now on; what is in the store it must look up."""
         self._handlers.append(handler)
@@ -123,6 +133,8 @@ class Informer(Generic[O]):
             return
         self._touch()
         changes = self.store.replace(())
+        if self.served or not self.synced.is_set():
+            logger.warning("%s are not served, so there are none: %s", self.resource.plural, error)
         self.served = False
         self.synced.set()
         for old, new in changes:

@@ -26,7 +26,10 @@ from kube.transport import NETWORK_ERRORS
 
 logger = logging.getLogger(__name__)
 
-_JITTER = 1.2
+_JITTER = 0.5
+"""client-go has 1.2: a standby that looks that seldom may learn of the last renewal 4.4 s late, and
+so take over 20 s after it. Ours does within 18."""
+_SPREAD_SECONDS = 0.2
 
 
 class LeaseLostError(Exception):
@@ -72,10 +75,18 @@ class Lease:
     async def acquire(self) -> None:
         """Return once the lease is ours."""
         while not await self._try():
-            await self._clock.sleep(self._retry * (1 + random.random() * _JITTER))  # noqa: S311
+            await self._clock.sleep(self._pause())
         self._holding = True
         metrics.LEADER.labels(self._name).set(1)
         logger.info("%s leads: lease %s/%s", self._identity, self._namespace, self._name)
+
+    def _pause(self) -> float:
+        """Until the next look, which is no later than the end of the holder's time."""
+        pause = self._retry * (1 + random.random() * _JITTER)  # noqa: S311
+        if self._seen is None or not self._is_held(self._seen):
+            return pause
+        ends = self._ends(self._seen) - self._clock.monotonic()
+        return min(pause, ends + random.random() * _SPREAD_SECONDS)  # noqa: S311
 
     async def hold(self) -> None:
         """Renew until cancelled; raise LeaseLostError where that failed for too long."""
@@ -169,8 +180,11 @@ class Lease:
 
     def _is_held(self, spec: LeaseSpec) -> bool:
         """By somebody whose time is not over."""
-        duration = spec.lease_duration_seconds or self._duration
-        return bool(spec.holder_identity) and self._clock.monotonic() < self._seen_at + duration
+        return bool(spec.holder_identity) and self._clock.monotonic() < self._ends(spec)
+
+    def _ends(self, spec: LeaseSpec) -> float:
+        """When a holder that renews no more is believed no longer, by our clock."""
+        return self._seen_at + (spec.lease_duration_seconds or self._duration)
 
     async def _create(self) -> None:
         now = _micro_time(self._clock.now())

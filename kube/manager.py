@@ -26,6 +26,13 @@ _FLUSH_SECONDS = 2.0
 class Webhook(Protocol):
     """Serves admission, on standbys too."""
 
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set while it listens."""
+
+    def let_go(self) -> None:
+        """Answer on, but send clients elsewhere with each answer."""
+
     async def run(self) -> None:
         """Serve until cancelled."""
 
@@ -40,6 +47,10 @@ class Manager:
     Informers, probes, metrics, webhook and recorder run at once; controllers when the lease is
     held (where there is one) and all caches are full. Equal ports share a listener. `grace`:
     seconds that running reconciles get to end after a signal.
+
+    A signal first makes the process unready. Then two things go on side by side: reconciles end
+    and the lease is released, so that a standby works at once; and for `shutdown_delay` seconds
+    the webhook answers all that still comes, until no Service sends anything here any more.
     """
 
     def __init__(
@@ -55,6 +66,7 @@ class Manager:
         recorder: Recorder | None = None,
         clock: Clock | None = None,
         grace: float = 20.0,
+        shutdown_delay: float = 0.0,
     ) -> None:
         self._client = client
         self._informers: Sequence[Informer[Any]] = tuple(informers)
@@ -63,7 +75,8 @@ class Manager:
         self._webhook = webhook
         self._recorder = recorder
         self._grace = grace
-        self._health = Health(self._informers, clock or Clock())
+        self._shutdown_delay = shutdown_delay
+        self._health = Health(self._informers, clock or Clock(), self._listening)
         self._health_server = Server(health_port, self._health.routes())
         self._metrics_server = Server(metrics_port, metrics_routes())
         if health_port and health_port == metrics_port:
@@ -72,6 +85,7 @@ class Manager:
         self._stopping = asyncio.Event()
         self._happened = asyncio.Event()
         self._core: list[asyncio.Task[None]] = []
+        self._leading: list[asyncio.Task[None]] = []
         self._held: asyncio.Task[None] | None = None
         self._running: list[asyncio.Task[None]] = []
         self.serving = asyncio.Event()
@@ -86,7 +100,11 @@ class Manager:
         return self._metrics_server.port
 
     def stop(self) -> None:
-        """What a SIGTERM does: let running reconciles end, release the lease, return."""
+        """What a SIGTERM does: be unready, let running reconciles end, release the lease, answer
+        reviews for a while, return."""
+        self._health.stop()
+        if self._webhook is not None:
+            self._webhook.let_go()
         self._stopping.set()
         self._happened.set()
 
@@ -111,7 +129,7 @@ class Manager:
             self._spawn("webhook", self._webhook.run())
         if self._recorder is not None:
             self._spawn("recorder", self._recorder.run())
-        self._spawn("controllers", self._lead())
+        self._leading = [self._spawn("controllers", self._lead())]
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -179,20 +197,36 @@ class Manager:
     async def _shut_down(self) -> None:
         for controller in self._controllers:
             controller.stop()
+        answering = asyncio.create_task(self._answer_on(), name="last reviews")
         try:
             if self._stopping.is_set():
                 await self._drain()
+                await self._resign()
                 if self._recorder is not None:
                     await _within(_FLUSH_SECONDS, self._recorder.flush())
+                await answering
         finally:  # also where it is cancelled while it waits
+            await _cancelled([answering])
             await self._close()
 
-    async def _close(self) -> None:
-        # The lease goes last, once nothing can act any more.
+    def _listening(self) -> bool:
+        return self._webhook is None or self._webhook.ready.is_set()
+
+    async def _answer_on(self) -> None:
+        """As long as somebody may still be sent here; not where the webhook is what broke."""
+        if self._webhook is not None and self._webhook.ready.is_set():
+            await asyncio.sleep(self._shutdown_delay)
+
+    async def _resign(self) -> None:
+        """The lease goes once nothing can act any more; nor may a standby get it now."""
         held = [] if self._held is None else [self._held]
-        await _cancelled([*self._running, *self._core, *held])
+        await _cancelled([*self._leading, *self._running, *held])
         if self._lease is not None:
             await self._lease.release()
+
+    async def _close(self) -> None:
+        await self._resign()
+        await _cancelled(self._core)
         for server in {self._health_server, self._metrics_server}:
             await server.stop()
         await self._client.close()

@@ -5,6 +5,8 @@ Dashboards made for Go controllers read them unchanged. Other packages register 
 
 from __future__ import annotations
 
+import importlib.metadata
+
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -92,6 +94,17 @@ EVENTS_DROPPED = Counter(
     ["cause"],
     registry=REGISTRY,
 )
+
+
+def build_info(name: str) -> None:
+    """A gauge of that name, always 1: whose process this is, and of which release."""
+    try:
+        version = importlib.metadata.version("kaito-py")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        version = "unknown"
+    Gauge(name, "1; the release is in its label", ["version"], registry=REGISTRY).labels(
+        version
+    ).set(1)
 
 
 def exposition() -> bytes:

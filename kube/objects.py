@@ -74,6 +74,7 @@ class ContainerStateTerminated(_Object, frozen=True):
     reason: str = ""
     message: str = ""
     exit_code: int = 0
+    started_at: datetime | None = None
     finished_at: datetime | None = None
 
 
@@ -166,8 +167,14 @@ class ConfigMap(_Named, frozen=True):
 
 
 class Secret(_Named, frozen=True):
+    """Its values are in no repr, and so in no log or traceback."""
+
     type: str = ""
     data: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        where = f"{self.metadata.namespace}/{self.metadata.name}"
+        return f"Secret({where!r}, keys={sorted(self.data)})"
 
 
 class VolumeAttachmentSource(_Object, frozen=True):
@@ -184,15 +191,64 @@ class VolumeAttachment(_Named, frozen=True):
 
 
 class PersistentVolumeClaimSpec(_Object, frozen=True):
+    access_modes: tuple[str, ...] = ()
     volume_name: str = ""
+    resources: dict[str, Any] = {}
+
+
+class PersistentVolumeClaimStatus(_Object, frozen=True):
+    capacity: dict[str, str] = {}
 
 
 class PersistentVolumeClaim(_Named, frozen=True):
     spec: PersistentVolumeClaimSpec = PersistentVolumeClaimSpec()
+    status: PersistentVolumeClaimStatus = PersistentVolumeClaimStatus()
 
 
 class Namespace(_Named, frozen=True):
     pass
+
+
+class ScopeRequirement(_Object, frozen=True):
+    """core/v1 ScopedResourceSelectorRequirement."""
+
+    scope_name: str = ""
+    operator: str = ""
+    values: tuple[str, ...] = ()
+
+
+class ScopeSelector(_Object, frozen=True):
+    match_expressions: tuple[ScopeRequirement, ...] = ()
+
+
+class ResourceQuotaSpec(_Object, frozen=True):
+    hard: dict[str, str] = {}
+    scopes: tuple[str, ...] = ()
+    scope_selector: ScopeSelector | None = None
+
+
+class ResourceQuotaStatus(_Object, frozen=True):
+    hard: dict[str, str] = {}
+    used: dict[str, str] = {}
+
+
+class ResourceQuota(_Named, frozen=True):
+    spec: ResourceQuotaSpec = ResourceQuotaSpec()
+    status: ResourceQuotaStatus = ResourceQuotaStatus()
+
+
+class LimitRangeItem(_Object, frozen=True):
+    type: str = ""
+    default: dict[str, str] = {}
+    default_request: dict[str, str] = {}
+
+
+class LimitRangeSpec(_Object, frozen=True):
+    limits: tuple[LimitRangeItem, ...] = ()
+
+
+class LimitRange(_Named, frozen=True):
+    spec: LimitRangeSpec = LimitRangeSpec()
 
 
 class LeaseSpec(_Object, frozen=True):
@@ -257,10 +313,16 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     Unstructured,
     namespaced=False,
 )
+DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments", Unstructured)
 STATEFUL_SETS = Resource("apps", "v1", "StatefulSet", "statefulsets", StatefulSet)
 JOBS = Resource("batch", "v1", "Job", "jobs", Unstructured)
 PERSISTENT_VOLUME_CLAIMS = Resource(
     "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", PersistentVolumeClaim
+)
+RESOURCE_QUOTAS = Resource("", "v1", "ResourceQuota", "resourcequotas", ResourceQuota)
+LIMIT_RANGES = Resource("", "v1", "LimitRange", "limitranges", LimitRange)
+NETWORK_POLICIES = Resource(
+    "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", Unstructured
 )
 VOLUME_ATTACHMENTS = Resource(
     "storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", VolumeAttachment, False

@@ -27,6 +27,8 @@ Change = tuple[O | None, O | None]
 class Store(Generic[O]):
     """Objects by key and, through `indexes`, by whatever each function says of an object.
 
+    One thread writes; others may read (`get`, `list`, `by_index`), as Prometheus' scrapes do.
+
     An index function may give several values for an object, or none; it must be pure, since it is
     asked again for the old object when that is replaced.
     """
@@ -47,14 +49,17 @@ class Store(Generic[O]):
         return self._objects.get(Key(namespace, name))
 
     def list(self, namespace: str = "") -> list[O]:
-        """All objects, or those of one namespace."""
+        """All objects, or those of one namespace. In any thread: a dict is copied at one go, while
+        a list of its pairs may meet a change of its size halfway."""
+        objects = self._objects.copy()
         if not namespace:
-            return list(self._objects.values())
-        return [item for key, item in self._objects.items() if key.namespace == namespace]
+            return list(objects.values())
+        return [item for key, item in objects.items() if key.namespace == namespace]
 
     def by_index(self, index: str, value: str) -> _List[O]:
         """The objects for which the index function gives `value`; KeyError for no such index."""
-        return [self._objects[key] for key in self._indexed[index].get(value, ())]
+        keys = list(self._indexed[index].get(value, ()))
+        return [item for key in keys if (item := self._objects.get(key)) is not None]
 
     def put(self, item: O) -> O | None:
         """Store the object in place of its predecessor, which is returned."""

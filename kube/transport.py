@@ -21,6 +21,7 @@ from weakref import WeakSet
 import aiohttp
 import msgspec
 
+from kube import tracing
 from kube.clock import Clock
 from kube.config import Endpoint
 from kube.errors import KubeError, from_status
@@ -85,6 +86,22 @@ class Transport:
         `repeatable` False: not sent again once the server may have got it.
         `retry_refused` False: a 429 or 5xx is an answer to the caller and not a sign of load.
         """
+        changes = method != "GET"
+        with tracing.call(f"{method} {_kind_of(path)}", {"url.path": path}, matters=changes):
+            return await self._until_answered(
+                method, path, params, body, content_type, repeatable, retry_refused
+            )
+
+    async def _until_answered(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        content_type: str,
+        repeatable: bool,
+        retry_refused: bool,
+    ) -> bytes:
         give_up_at = self._clock.monotonic() + self._patience
         attempt = 0
         while True:
@@ -119,17 +136,19 @@ class Transport:
         body: bytes | None = None,
         content_type: str = "application/json",
         silence: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One attempt, its body still to be read. With `silence`, seconds without a byte are an
         end (TimeoutError) and the whole may last; without, the usual limit for an answer holds.
+        `headers` are for whom the API server passes the request on to.
 
         A 401 is tried once more with credentials read anew.
         """
-        response = await self._send(method, path, params, body, content_type, silence)
+        response = await self._send(method, path, params, body, content_type, silence, headers)
         if response.status == 401:
             response.release()
             self._endpoint.credentials.refused()
-            response = await self._send(method, path, params, body, content_type, silence)
+            response = await self._send(method, path, params, body, content_type, silence, headers)
         try:
             if response.status >= 400:
                 raise await _refusal(response)
@@ -148,8 +167,9 @@ class Transport:
         body: bytes | None,
         content_type: str,
         silence: float | None,
+        further: Mapping[str, str] | None,
     ) -> aiohttp.ClientResponse:
-        headers = {}
+        headers = dict(further or {})
         if authorization := await self._endpoint.credentials.authorization():
             headers["Authorization"] = authorization
         if body is not None:
@@ -203,6 +223,16 @@ class Transport:
         opened = _kept_alive_socket(address)
         self._sockets.add(opened)
         return opened
+
+
+def _kind_of(path: str) -> str:
+    """`nodeclaims/status` of /apis/karpenter.sh/v1/nodeclaims/a/status: spans are grouped by their
+    names, which must not be as many as the objects."""
+    parts = path.split("/")[2:]  # of '/api/v1/…' or '/apis/group/v1/…'
+    parts = parts[2:] if path.startswith("/apis/") else parts[1:]
+    if len(parts) > 2 and parts[0] == "namespaces":
+        parts = parts[2:]
+    return "/".join([*parts[:1], *parts[2:3]])
 
 
 def backoff(attempt: int, first: float, longest: float, *, least: float | None = None) -> float:

@@ -9,13 +9,26 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from kube import metrics
 from kube.clock import Clock, Timer
 
 K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Content(Generic[K]):
+    """What a queue holds at a moment; seconds since, or until. `failures`: in a row, by key."""
+
+    waiting: Mapping[K, float]
+    again: Mapping[K, float]
+    """Added while it is being worked on: it runs once more afterwards."""
+    running: Mapping[K, float]
+    delayed: Mapping[K, float]
+    failures: Mapping[K, int]
 
 
 class WorkQueue(Generic[K]):
@@ -88,6 +101,18 @@ class WorkQueue(Generic[K]):
     def failures(self, key: K) -> int:
         """How often the key was rate limited since it was last forgotten."""
         return self._failures.get(key, 0)
+
+    def content(self) -> Content[K]:
+        """For people who want to know why nothing happens."""
+        now = self._clock.monotonic()
+        dirty = {key: now - since for key, since in self._dirty.items()}
+        return Content(
+            waiting={key: since for key, since in dirty.items() if key not in self._running},
+            again={key: since for key, since in dirty.items() if key in self._running},
+            running={key: now - since for key, since in self._running.items()},
+            delayed={key: due - now for key, due in self._due.items()},
+            failures=dict(self._failures),
+        )
 
     async def get(self) -> K | None:
         """The next key, once there is one; `done` must follow. None after `shut_down`."""

@@ -17,7 +17,7 @@ from apis.karpenter.v1.nodeclaim import (
 )
 from cloudproviders.errors import NodeClaimNotFoundError
 from cloudproviders.provider import CloudProvider, Instance
-from gpu_provisioner import bounded, events
+from gpu_provisioner import bounded, events, metrics
 from gpu_provisioner.disruption import Disruption
 from gpu_provisioner.indexes import NODE_PROVIDER_ID
 from gpu_provisioner.shared import Shared, Stores
@@ -57,9 +57,11 @@ class GarbageCollection:
         # Claims first: one that was launched while the cloud was asked is not in this list.
         known = [claim for claim in self._stores.claims.list() if self._managed.claim(claim)]
         instances = await self._cloud.list()
+        orphans = self._orphans(instances)
+        metrics.INSTANCES_WITHOUT_CLAIM.set(len(orphans))
         jobs: list[Callable[[], Awaitable[None]]] = [
             *(partial(self._collect_claim, claim) for claim in self._lost(known, instances)),
-            *(partial(self._collect_instance, instance) for instance in self._orphans(instances)),
+            *(partial(self._collect_instance, instance) for instance in orphans),
         ]
         await bounded.each(jobs, lambda job: job())
 
@@ -127,6 +129,7 @@ class GarbageCollection:
         )
         with suppress(NodeClaimNotFoundError):  # gone in the meantime
             await self._cloud.delete(_claim_of(instance))
+            metrics.INSTANCES_COLLECTED.inc()
         for node in self._stores.nodes.by_index(NODE_PROVIDER_ID, instance.provider_id):
             if node.metadata.deletion_timestamp is None:
                 await self._client.delete(NODES, node.metadata.name, uid=node.metadata.uid)

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from apis.karpenter.v1 import labels
-from apis.karpenter.v1.conditions import LAUNCHED
+from apis.karpenter.v1.conditions import INITIALIZED, LAUNCHED, REGISTERED
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from gpu_provisioner import events, metrics
 from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodeclaim.step import GiveUp, Progress, Step
+from kube import tracing
 from kube.controller import Result
 from kube.errors import KubeError
+from kube.meta import Condition
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +86,8 @@ class NodeClaimLifecycle:
                 self._recorder.event(
                     NODE_CLAIMS, after.metadata, events.NORMAL, condition.type, message
                 )
+                if condition.status == "True":
+                    _log_step(after, condition)
 
     def _tell_failure(
         self, before: NodeClaim, after: NodeClaim, failures: Sequence[Exception]
@@ -119,6 +123,37 @@ class NodeClaimLifecycle:
         metrics.CLAIMS_CREATED.labels(
             "provisioned", metrics.nodepool(claim.metadata), relaxed
         ).inc()
+
+
+_STEPS = {
+    LAUNCHED: ("launched nodeclaim", "nodeclaim.launch", ""),
+    REGISTERED: ("registered nodeclaim", "nodeclaim.register", LAUNCHED),
+    INITIALIZED: ("initialized nodeclaim", "nodeclaim.initialize", REGISTERED),
+}
+"""Of a condition that has come true: Karpenter's line, our span, and what it was waited for since;
+the first since the claim was made."""
+
+
+def _log_step(claim: NodeClaim, condition: Condition) -> None:
+    """Called once for each, after it is stored: a conflict would have ended the round."""
+    if condition.type not in _STEPS or condition.last_transition_time is None:
+        return
+    line, span, before = _STEPS[condition.type]
+    known = claim.metadata.labels
+    extra = {
+        "nodeclaim": claim.metadata.name,
+        "provider_id": claim.status.provider_id,
+        "instance_type": known.get(labels.INSTANCE_TYPE_LABEL),
+        "zone": known.get(labels.ZONE_LABEL),
+        "capacity_type": known.get(labels.CAPACITY_TYPE_LABEL),
+        "node": claim.status.node_name,
+    }
+    told = {name: value for name, value in extra.items() if value}
+    logger.info(line, extra=told)
+    since = claim.metadata.creation_timestamp
+    if before:
+        since = claim.condition(before).last_transition_time
+    tracing.waited(span, since, condition.last_transition_time, told)
 
 
 def count_disrupted(claim: NodeClaim, reason: str) -> None:

@@ -11,6 +11,7 @@ from gpu_provisioner.shared import Caches, Shared
 from kube.controller import Controller, Result
 from kube.meta import Key
 from kube.objects import Pod
+from kube.workqueue import WorkQueue
 
 NAME = "nodeclaim.podevents"
 
@@ -32,6 +33,11 @@ class PodEvents:
         self._controller = Controller(
             NAME, caches.claims, self, concerns=self._concerns, clock=shared.clock
         )
+
+    @property
+    def queue(self) -> WorkQueue[Key]:
+        """For those who look at what waits."""
+        return self._controller.queue
 
     async def run(self) -> None:
         """Until `stop`. Only what comes after the first look at everything is news."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from apis.karpenter.v1 import labels
 from apis.karpenter.v1.conditions import INSTANCE_TERMINATING, REGISTERED
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
@@ -12,11 +14,14 @@ from gpu_provisioner.instances import Instances
 from gpu_provisioner.nodeclaim.claims import Claims
 from gpu_provisioner.nodeclaim.step import since
 from gpu_provisioner.settings import Timings
+from kube import tracing
 from kube.client import Client
 from kube.clock import Clock
 from kube.controller import Result
 from kube.objects import NODES, Node
 from kube.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 class NodeClaimTermination:
@@ -53,6 +58,8 @@ class NodeClaimTermination:
             return Result(self._timings.instance_poll)
         await self._claims.remove_finalizer(claim)
         self._count(claim)
+        logger.info("deleted nodeclaim", extra={"nodeclaim": claim.metadata.name})
+        tracing.waited("nodeclaim.terminate", claim.metadata.deletion_timestamp, self._clock.now())
         return Result()
 
     async def _stamp_deadline(self, claim: NodeClaim) -> NodeClaim:

@@ -18,6 +18,7 @@ from gpu_provisioner.nodepool.pools import Pools
 from gpu_provisioner.nodepool.said import Said
 from gpu_provisioner.nodepool.setbacks import Setbacks
 from gpu_provisioner.shared import Shared, Stores
+from kube import origin, tracing
 from kube.controller import Result
 from kube.errors import AlreadyExistsError, ForbiddenError, InvalidError
 from kube.objects import Node, Pod
@@ -85,7 +86,8 @@ class StaticPools:
 
     async def _create(self, pool: NodePool, name: str) -> None:
         with suppress(AlreadyExistsError):  # made by somebody who wanted the same
-            await self._client.create(template.claim(pool, name))
+            parent = tracing.trace_parent(pool.metadata)
+            await self._client.create(origin.stamped(template.claim(pool, name), parent))
             logger.info("created claim %s of pool %s", name, pool.metadata.name)
 
     async def _delete(self, claim: NodeClaim, reason: str) -> None:

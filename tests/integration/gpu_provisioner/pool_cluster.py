@@ -15,6 +15,7 @@ from apis.karpenter.v1.nodepool import NODE_POOLS, NodePool
 from cloudproviders.nodeclass import NodeClass
 from cloudproviders.provider import Instance, Pending
 from kube.client import Client
+from kube.errors import NotFoundError
 from kube.meta import Condition, Manifest, Resource
 from kube.objects import CUSTOM_RESOURCE_DEFINITIONS, NODES, Unstructured
 from tests.fakes.pools import AKS, PooledCloud, class_manifest, pool_manifest
@@ -110,14 +111,25 @@ class PoolCluster:
         return found
 
     async def collect(self) -> None:
-        """What Kubernetes' garbage collector does in background: dependents of owners that are
-        gone are deleted. No controller manager runs here."""
-        pools = {each.metadata.uid for each in (await self.client.list(NODE_POOLS)).items}
+        """What Kubernetes' garbage collector does: dependents of owners that are gone are deleted,
+        and so are those of an owner that waits for them (propagation Foreground), which may go
+        then. No controller manager runs here."""
+        pools = (await self.client.list(NODE_POOLS)).items
+        staying = {each.metadata.uid for each in pools if not each.deleting}
+        left = set()
         for claim in (await self.client.list(NODE_CLAIMS)).items:
             owners = [each for each in claim.metadata.owner_references if each.kind == "NodePool"]
             assert all(each.api_version == NODE_POOLS.api_version for each in owners)
-            if owners and not any(each.uid in pools for each in owners):
+            left |= {each.uid for each in owners}
+            if owners and not any(each.uid in staying for each in owners):
                 await self.client.delete(NODE_CLAIMS, claim.metadata.name)
+        for pool in pools:
+            if pool.deleting and pool.metadata.uid not in left:
+                free = [each for each in pool.metadata.finalizers if each != "foregroundDeletion"]
+                with suppress(NotFoundError):
+                    await self.client.patch(
+                        NODE_POOLS, pool.metadata.name, {"metadata": {"finalizers": free}}
+                    )
 
     async def nodes(self) -> list[str]:
         return [each.metadata.name for each in (await self.client.list(NODES)).items]

@@ -88,7 +88,11 @@ async def test_case_64_a_pool_without_replicas_is_told_that_it_waits_in_vain(
     await pools.create_pool(replicas=None)
     async with pools.cluster.provisioner(BootingPooledCloud(pools.client)):
         await pools.says("ReplicasProvisioned", "NotStatic")
-        assert "NotStatic" in pools.cluster.events.reasons()
+
+        async def is_told() -> None:
+            assert "NotStatic" in pools.cluster.events.reasons()
+
+        await eventually(is_told)  # the event follows the condition
         assert await pools.claims() == []
 
 

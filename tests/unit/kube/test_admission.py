@@ -130,6 +130,22 @@ async def test_reviews_are_routed_by_path(server: AdmissionServer, source: Sourc
     assert status == 404
 
 
+async def test_who_is_let_go_is_answered_and_comes_on_another_connection(
+    server: AdmissionServer, source: Source
+) -> None:
+    connector = aiohttp.TCPConnector(ssl=trusting(source))
+    url = f"https://127.0.0.1:{server.port}/validate/x"
+    async with aiohttp.ClientSession(connector=connector) as session:
+        closing = []
+        for last_words in (False, True, True):
+            if last_words:
+                server.let_go()
+            async with session.post(url, json=review()) as response:
+                assert response.status == 200
+                closing.append(response.headers.get("Connection") == "close")
+    assert closing == [False, True, True]
+
+
 async def test_what_is_no_review_is_refused(server: AdmissionServer, source: Source) -> None:
     status, _ = await post(server, "/validate/x", trusting(source), {"kind": "Other"})
     assert status == 400

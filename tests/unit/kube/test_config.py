@@ -164,6 +164,8 @@ async def test_a_pod_has_its_own_account(tmp_path: Path, pair: tuple[bytes, byte
     (tmp_path / "token").write_text("mine")
     endpoint = config.in_cluster(root=tmp_path)
     assert endpoint.server == "https://kubernetes.default.svc"
+    told = config.in_cluster(service="https://[fd00::1]:443", root=tmp_path)
+    assert told.server == "https://[fd00::1]:443"
     assert endpoint.ssl is not None
     assert await endpoint.credentials.authorization() == "Bearer mine"
 

@@ -1,10 +1,13 @@
 import asyncio
+import re
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from kube import events
 from kube.client import Client
+from kube.correlation import About, Correlator
 from kube.events import Recorder
 from kube.meta import Manifest, ObjectMeta
 from kube.metrics import REGISTRY
@@ -16,14 +19,19 @@ POD = ObjectMeta(name="p", namespace="x", uid="u", resource_version="7")
 NODE = ObjectMeta(name="n", uid="v")
 
 
-@pytest.fixture
-async def recorder(client: Client, clock: FakeClock) -> AsyncIterator[Recorder]:
-    recorder = Recorder(client, "provisioner", clock)
+@asynccontextmanager
+async def running(recorder: Recorder) -> AsyncIterator[Recorder]:
     task = asyncio.create_task(recorder.run())
     yield recorder
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+@pytest.fixture
+async def recorder(client: Client, clock: FakeClock) -> AsyncIterator[Recorder]:
+    async with running(Recorder(client, "provisioner", clock)) as recorder:
+        yield recorder
 
 
 async def written(server: FakeApiServer, recorder: Recorder) -> list[Manifest]:
@@ -34,6 +42,33 @@ async def written(server: FakeApiServer, recorder: Recorder) -> list[Manifest]:
 
 def dropped(cause: str) -> float:
     return REGISTRY.get_sample_value("kube_events_dropped_total", {"cause": cause}) or 0
+
+
+async def test_a_long_text_is_cut_before_it_is_searched_for_secrets(
+    server: FakeApiServer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[int] = []
+
+    def counted(text: str) -> str:
+        searched.append(len(text))
+        return text
+
+    monkeypatch.setattr(events, "redacted", counted)
+    recorder.event(PODS, POD, "Warning", "Failed", "x" * 1_000_000)
+    (event,) = await written(server, recorder)
+    assert event["message"] == "x" * 1023 + "…"
+    assert max(searched) < 10_000
+
+
+@pytest.mark.parametrize("last", [".", "-", ".-"])
+def test_the_name_of_an_event_is_one_wherever_its_objects_is_cut(
+    clock: FakeClock, last: str
+) -> None:
+    name = "n" * (236 - len(last)) + last + "rest-of-the-name"
+    about = About("v1", "Pod", "x", name, "u", "Normal", "Said", "so")
+    told = Correlator("provisioner", clock).note(about, "7").name
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", told)
+    assert len(told) <= 253
 
 
 async def test_an_event_says_who_did_what_to_whom(
@@ -79,14 +114,42 @@ async def test_the_same_words_are_counted(
     assert event["lastTimestamp"] == "2026-01-01T00:03:20Z"
 
 
-async def test_after_two_silent_minutes_it_is_news(
+async def test_after_a_restart_the_same_event_is_counted_on(
+    server: FakeApiServer, client: Client, recorder: Recorder, clock: FakeClock
+) -> None:
+    """And by whom it is told: another component's words are another event."""
+    for _ in range(3):
+        recorder.event(PODS, POD, "Normal", "R", "m")
+        await written(server, recorder)
+    clock.advance(600)
+    async with running(Recorder(client, "provisioner", clock)) as restarted:
+        for count in (4, 5):
+            restarted.event(PODS, POD, "Normal", "R", "m")
+            (event,) = await written(server, restarted)
+            assert (event["count"], event["lastTimestamp"]) == (count, "2026-01-01T00:10:00Z")
+        assert event["firstTimestamp"] == "2026-01-01T00:00:00Z"
+    async with running(Recorder(client, "somebody-else", clock)) as other:
+        other.event(PODS, POD, "Normal", "R", "m")
+        assert [event["count"] for event in await written(server, other)] == [5, 1]
+
+
+async def test_ten_wordings_of_one_reason_are_told_and_the_rest_combined(
     server: FakeApiServer, recorder: Recorder, clock: FakeClock
 ) -> None:
-    recorder.event(PODS, POD, "Normal", "R", "m")
-    await written(server, recorder)
-    clock.advance(120)
-    recorder.event(PODS, POD, "Normal", "R", "m")
-    assert [event["count"] for event in await written(server, recorder)] == [1, 1]
+    for number in range(15):
+        recorder.event(PODS, POD, "Warning", "R", f"after {number} s")
+        await written(server, recorder)
+    recorder.event(PODS, POD, "Warning", "R", "after 3 s")
+    recorder.event(PODS, POD, "Warning", "other", "reasons are not concerned")
+    *told, combined, other = await written(server, recorder)
+    assert [event["message"] for event in told] == [f"after {number} s" for number in range(10)]
+    assert told[3]["count"] == 2
+    assert combined["message"] == "(combined from similar events): after 14 s"
+    assert combined["count"] == 5
+    assert other["reason"] == "other"
+    clock.advance(601)
+    recorder.event(PODS, POD, "Warning", "R", "news after ten silent minutes")
+    assert (await written(server, recorder))[-1]["message"] == "news after ten silent minutes"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +185,7 @@ async def test_who_talks_too_much_is_cut_off(
 ) -> None:
     before = dropped("rate")
     for number in range(30):
-        recorder.event(PODS, POD, "Normal", "R", f"m{number}")
+        recorder.event(PODS, POD, "Normal", f"R{number}", "m")
     recorder.event(NODES, NODE, "Normal", "R", "others may still speak")
     assert len(await written(server, recorder)) == 26
     assert dropped("rate") - before == 5

@@ -1,4 +1,5 @@
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -79,6 +80,22 @@ async def test_a_dead_holder_is_followed_after_its_time(
     stored = server.get(LEASES, "election", "system")
     assert stored is not None
     assert (stored["spec"]["holderIdentity"], stored["spec"]["leaseTransitions"]) == ("two", 1)
+
+
+async def test_a_standby_that_looks_seldom_follows_within_18_s_of_the_last_renewal(
+    server: FakeApiServer, client: Client, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worst case: it looks just before the last renewal, and each pause is the longest."""
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    leader = a_lease(client, "dead", clock)
+    await leader.acquire()
+    standby = asyncio.create_task(a_lease(client, "two", clock).acquire())
+    await meanwhile(clock, 0.5)
+    await leader._try()
+    await meanwhile(clock, 17)
+    assert holder(server) == "dead"
+    await meanwhile(clock, 1, standby)
+    assert standby.done()
 
 
 async def test_a_released_lease_is_taken_at_once(

@@ -2,6 +2,9 @@ import asyncio
 import json
 import logging
 import sys
+from collections.abc import Iterator
+
+import pytest
 
 from kube import log
 
@@ -15,7 +18,7 @@ def line(message: str = "m %s", *args: object, **extra: object) -> dict[str, str
 
 
 def test_a_line_has_karpenters_keys() -> None:
-    found = line(controller="c", object="x/p", other="left out")
+    found = line(controller="c", object="x/p", provider_id="kwok://n", other="left out")
     assert found.pop("time").endswith("+00:00")
     assert found == {
         "level": "WARNING",
@@ -23,6 +26,7 @@ def test_a_line_has_karpenters_keys() -> None:
         "message": "m 1",
         "controller": "c",
         "object": "x/p",
+        "provider-id": "kwok://n",
     }
 
 
@@ -52,13 +56,45 @@ def test_a_group_is_told_in_one_line() -> None:
     assert log.summary(group) == "ValueError: a; KeyError"
 
 
-def test_configure_sets_the_level() -> None:
+@pytest.fixture
+def levels() -> Iterator[None]:
+    """As they were, afterwards."""
     root = logging.getLogger()
     before, handlers = root.level, root.handlers[:]
-    try:
-        log.configure("Debug")
-        assert root.level == logging.DEBUG
-        assert isinstance(root.handlers[0].formatter, log.JsonFormatter)
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(before)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(before)
+
+
+@pytest.mark.usefixtures("levels")
+def test_configure_sets_the_level() -> None:
+    log.configure("Debug")
+    root = logging.getLogger()
+    assert root.level == logging.DEBUG
+    assert isinstance(root.handlers[0].formatter, log.JsonFormatter)
+
+
+@pytest.mark.usefixtures("levels")
+def test_libraries_that_log_requests_stay_quiet_whatever_the_level() -> None:
+    log.configure("debug")
+    for name in ("botocore.auth", "urllib3.connectionpool", "aiohttp.access"):
+        assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+        with pytest.raises(ValueError, match="credentials"):
+            log.set_level("debug", name)
+
+
+@pytest.mark.usefixtures("levels")
+def test_a_part_may_have_its_own_level_and_give_it_back() -> None:
+    log.configure("info")
+    log.set_level("debug", "kube.some")
+    assert logging.getLogger("kube.some.part").isEnabledFor(logging.DEBUG)
+    log.set_level("NotSet", "kube.some")
+    assert not logging.getLogger("kube.some.part").isEnabledFor(logging.DEBUG)
+    log.set_level("warning")
+    assert not logging.getLogger("kube.some.part").isEnabledFor(logging.INFO)
+
+
+@pytest.mark.parametrize(("level", "part"), [("loud", ""), ("notset", ""), ("info", "a b")])
+def test_what_is_no_level_is_refused(level: str, part: str) -> None:
+    with pytest.raises(ValueError, match=r"level must be|no logger"):
+        log.set_level(level, part)

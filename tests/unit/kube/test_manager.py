@@ -198,8 +198,76 @@ async def test_who_loses_the_lease_stops_at_once_and_goes_on_when_it_is_his_agai
     assert not running.task.done()
 
 
+class Webhook:
+    """Listens when the test says so."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.said: list[str] = []
+
+    def let_go(self) -> None:
+        self.said.append("let go")
+
+    async def run(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.said.append("closed")
+
+
+async def test_it_is_ready_once_its_webhook_listens(world: Any) -> None:
+    webhook = Webhook()
+    running = world(webhook=webhook, lease=None)
+    async with asyncio.timeout(1):
+        await running.informer.synced.wait()
+    port = running.manager.health_port
+    assert await ask(port, "/readyz") == (503, "the webhook does not listen yet")
+    webhook.ready.set()
+    assert await ask(port, "/readyz") == (200, "ok")
+
+
+async def test_the_webhook_answers_on_after_the_lease_has_gone(
+    server: FakeApiServer, world: Any
+) -> None:
+    server.put(CONFIG_MAPS, a_config_map("a"))
+    webhook = Webhook()
+    webhook.ready.set()
+    running = world(webhook=webhook, shutdown_delay=0.3)
+    running.reconciler.gate.set()
+    await running.begun()
+    standby = world()
+    standby.lease._identity = "standby"
+    started = asyncio.get_running_loop().time()
+    running.manager.stop()
+    assert await ask(running.manager.health_port, "/readyz") == (503, "shutting down")
+    async with asyncio.timeout(0.25):
+        await standby.begun()
+    assert (running.holder(), webhook.said) == ("standby", ["let go"])
+    await running.ended()
+    assert asyncio.get_running_loop().time() - started >= 0.3
+    assert webhook.said == ["let go", "closed"]
+
+
+async def test_who_is_leaving_does_not_take_the_lease(server: FakeApiServer, world: Any) -> None:
+    webhook = Webhook()
+    webhook.ready.set()
+    leader = world()
+    leader.reconciler.gate.set()
+    server.put(CONFIG_MAPS, a_config_map("a"))
+    await leader.begun()
+    leaving = world(webhook=webhook, shutdown_delay=0.2)
+    leaving.lease._identity = "leaving"
+    await leaving.manager.serving.wait()
+    leaving.manager.stop()
+    leader.manager.stop()
+    await leader.ended()
+    await leaving.ended()
+    assert leaving.holder() == ""
+    assert not leaving.reconciler.begun.is_set()
+
+
 async def test_a_broken_part_ends_it(world: Any) -> None:
-    class Broken:
+    class Broken(Webhook):
         async def run(self) -> None:
             raise RuntimeError("no certificate")
 
@@ -210,7 +278,7 @@ async def test_a_broken_part_ends_it(world: Any) -> None:
 async def test_a_broken_part_leaves_no_grace(server: FakeApiServer, world: Any) -> None:
     breaks = asyncio.Event()
 
-    class Breaking:
+    class Breaking(Webhook):
         async def run(self) -> None:
             await breaks.wait()
             raise RuntimeError("no certificate")
@@ -226,7 +294,7 @@ async def test_a_broken_part_leaves_no_grace(server: FakeApiServer, world: Any) 
 
 
 async def test_a_part_that_just_ends_is_broken_too(world: Any) -> None:
-    class Finished:
+    class Finished(Webhook):
         async def run(self) -> None:
             pass
 

@@ -1,3 +1,6 @@
+import sys
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -42,6 +45,39 @@ def test_namespaces_are_apart() -> None:
     assert store.get("a") is None
     assert [pod.metadata.namespace for pod in store.list("y")] == ["y"]
     assert len(store.list()) == 2
+
+
+def test_metrics_are_read_by_another_thread_while_objects_come_and_go() -> None:
+    """Prometheus' scrapes are answered beside the event loop, which writes."""
+    store = by_node()
+    pods = [a_pod(f"p{at}", "n1") for at in range(200)]
+    over, raised = threading.Event(), list[BaseException]()
+
+    def scrape() -> None:
+        try:
+            while not over.is_set():
+                store.by_index("node", "n1")
+                store.list("default")
+                store.list()
+        except (RuntimeError, KeyError) as error:
+            raised.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=scrape)
+    try:
+        thread.start()
+        end = time.monotonic() + 0.7
+        while time.monotonic() < end and not raised:
+            for pod in pods:
+                store.put(pod)
+            for pod in pods:
+                store.remove(pod.metadata.key)
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(before)
+    assert not raised
 
 
 def test_replace_tells_the_deletes_and_keeps_what_did_not_change() -> None:
