@@ -62,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     images.add_argument("--tag", default=TAG)
     images.set_defaults(run=_images)
 
-    models = commands.add_parser("models", parents=[common], help="fetch the quick start's model")
+    models = commands.add_parser("models", parents=[common], help="fetch the quick start's models")
     models.add_argument("--hf", action="store_true", help="as a Hugging Face folder too, for vLLM")
+    models.add_argument("--embedder", action="store_true", help="and MiniLM, for retrieval")
     models.set_defaults(run=_models)
 
     machined = commands.add_parser("machined", parents=[common], help="serve the machines API")
@@ -134,7 +135,7 @@ def _images(arguments: argparse.Namespace) -> int:
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    _cluster(arguments).models(huggingface=arguments.hf)
+    _cluster(arguments).models(huggingface=arguments.hf, embedder=arguments.embedder)
     return 0
 
 

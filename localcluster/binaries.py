@@ -55,9 +55,12 @@ class Binaries:
         return self._cache / tool.cache_key / tool.name
 
     def _make(self, tool: Tool, target: Path) -> None:
+        if (release := tool.release) is None:
+            self._build(tool, target)
+            return
         try:
             self._say(f"look for a release of {tool.name} {tool.version}")
-            download.fetch(tool.release, target, self._unreachable)
+            download.fetch(release, target, self._unreachable)
         except download.DownloadError as error:
             self._say(f"no release of {tool.name}: {error}; building it from source")
             self._build(tool, target)
@@ -90,7 +93,8 @@ class Binaries:
 
 def build_flags(tool: Tool) -> list[str]:
     """Of `go build`: the same source gives the same file anywhere."""
-    return ["-mod=readonly", "-trimpath", "-ldflags", tool.ldflags]
+    tags = ["-tags", ",".join(tool.tags)] if tool.tags else []
+    return ["-mod=readonly", "-trimpath", *tags, "-ldflags", tool.ldflags]
 
 
 @contextmanager

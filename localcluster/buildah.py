@@ -51,6 +51,10 @@ class Buildah:
         self("push", reference, f"docker-archive:{partial}:{reference}")
         partial.rename(archive)
 
+    def prune(self) -> None:
+        """What has no name: layers and stages of builds."""
+        self("rmi", "--prune", "--force")
+
     def built(self, reference: str, layout: Path) -> Built:
         """Its digests, from an OCI layout that is written for it."""
         self("push", reference, f"oci:{layout}:image")

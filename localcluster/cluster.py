@@ -127,9 +127,11 @@ class Cluster:
         """Debian with Python: what the project's images start from, and enough for test pods."""
         return self._builder.base()
 
-    def models(self, *, huggingface: bool = False) -> None:
-        """Fetch the model that nodes find under /opt/kaito/models."""
+    def models(self, *, huggingface: bool = False, embedder: bool = False) -> None:
+        """Fetch the models that nodes find under /opt/kaito/models."""
         self._models.ensure(huggingface=huggingface)
+        if embedder:
+            self._models.embedder()
 
     def up(self, archives: Mapping[str, tuple[str, Path]] | None = None) -> None:
         """Bring the cluster up, with the given images on its nodes."""

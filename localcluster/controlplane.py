@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +46,17 @@ class ControlPlane:
         secure_port: int = 0,
         full: bool = False,
         with_parent: bool = False,
+        api_flags: Mapping[str, str] | None = None,
     ) -> None:
-        """`secure_port` 0 is a free one; `with_parent` ends it all with the calling thread."""
+        """`secure_port` 0 is a free one; `with_parent` ends it all with the calling thread.
+        `api_flags`: further flags of kube-apiserver, as for its audit log."""
         self._directory = directory
         self._binaries = binaries or Binaries()
         self._address = address
         self._secure_port = secure_port
         self._full = full
         self._with_parent = with_parent
+        self._further_api_flags = dict(api_flags or {})
 
     @property
     def kubeconfig(self) -> Path:
@@ -67,6 +71,11 @@ class ControlPlane:
     def server(self) -> str:
         """The API server's URL."""
         return f"https://{self._address}:{self._ports['api']}"
+
+    @property
+    def etcd_port(self) -> int:
+        """Where etcd itself answers, to a client certificate."""
+        return self._ports["etcd"]
 
     @property
     def running(self) -> bool:
@@ -178,7 +187,7 @@ class ControlPlane:
         }
         if not self._full:
             flags["endpoint-reconciler-type"] = "none"  # refuses loopback addresses
-        return flags
+        return flags | self._further_api_flags
 
     def _manager_flags(self, certificates: _Certificates) -> dict[str, str]:
         return {

@@ -9,20 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localcluster import cluster, paths, requirements
+from localcluster import cluster, demo_rag, paths, requirements
 from localcluster.binaries import Binaries
 from localcluster.images import by_reference
 from localcluster.recipes import REGISTRY, TAG
+from localcluster.stages import DemoError, Stages, Tools
 
 REPOSITORY = Path(__file__).parents[1]
 TOKEN_SECRET = "local-machines"  # noqa: S105 - a name
@@ -30,10 +29,6 @@ PROMPT = "The three largest cities of Japan are"
 _NODE_SECONDS = 180.0
 _SERVING_SECONDS = 900.0
 _GONE_SECONDS = 180.0
-
-
-class DemoError(Exception):
-    """A stage did not reach its end; the message says which, and where to look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +48,12 @@ ENGINES = {
         "kaito-serving-llamacpp",
         huggingface_folder=False,
     ),
+    "chat": Engine(
+        REPOSITORY / "examples/workspace-gemma-3-270m-chat.yaml",
+        "workspace-gemma-3-270m-chat",
+        "kaito-serving-llamacpp",
+        huggingface_folder=False,
+    ),
     "vllm": Engine(
         REPOSITORY / "examples/workspace-gemma-3-270m-vllm.yaml",
         "workspace-gemma-3-270m-vllm",
@@ -62,81 +63,22 @@ ENGINES = {
 }
 
 
-class Stages:
-    """Lines with the seconds since the start, so that a reader sees where the time goes."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self._begun
-
-    def __call__(self, line: str) -> None:
-        print(f"[{self.elapsed:6.1f} s] {line}", flush=True)
-
-    def wait(self, title: str, seconds: float, look: Callable[[], str | None]) -> str:
-        """Look until there is an answer; a line every ten seconds says that we still wait."""
-        deadline, told = time.monotonic() + seconds, time.monotonic()
-        while True:
-            if (answer := look()) is not None:
-                self(f"{title}: {answer}")
-                return answer
-            now = time.monotonic()
-            if now > deadline:
-                raise DemoError(f"{title}: not within {seconds:.0f} s")
-            if now - told >= 10:
-                told = now
-                self(f"{title} ...")
-            time.sleep(0.25)
-
-
-class Tools:
-    """helm and kubectl against the demo's cluster, as a user would run them."""
-
-    def __init__(self, binaries: Binaries, kubeconfig: Path) -> None:
-        self._helm, self._kubectl = binaries.path("helm"), binaries.path("kubectl")
-        self._environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-
-    def helm(self, *words: str | Path) -> str:
-        return self._run([self._helm, *words])
-
-    def kubectl(self, *words: str | Path, stdin: str | None = None) -> str:
-        return self._run([self._kubectl, *words], stdin)
-
-    def get(self, *words: str) -> dict[str, Any] | None:
-        """An object, or None where it is absent."""
-        out = self.kubectl("get", *words, "--ignore-not-found", "-o", "json")
-        return json.loads(out) if out.strip() else None
-
-    def show(self, *words: str) -> None:
-        """Print a command and what it says."""
-        print(f"\n$ kubectl {' '.join(words)}\n{self.kubectl(*words)}", flush=True)
-
-    def _run(self, words: Sequence[str | Path], stdin: str | None = None) -> str:
-        argv = [str(word) for word in words]
-        result = subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, check=False, env=self._environment
-        )
-        if result.returncode:
-            said = (result.stderr or result.stdout).strip()
-            raise DemoError(f"{Path(argv[0]).name} {' '.join(argv[1:])}: {said}")
-        return result.stdout
-
-
-def up(engine: Engine, settings: cluster.Settings) -> None:
-    """All stages, the last of which prints the model's answer. Safe to call twice."""
+def up(engine: Engine, settings: cluster.Settings, *, rag: bool = False) -> None:
+    """All stages, the last of which prints the model's answer; with `rag` then those of a
+    RAGEngine that asks it. Safe to call twice."""
     stages = Stages()
     requirements.check()
     local = cluster.Cluster(settings, say=stages)
-    images = ["kaito-controllers", engine.image]
+    images = ["kaito-controllers", engine.image, *(["kaito-rag"] if rag else [])]
     archives = by_reference(local.build(images, TAG))
-    local.models(huggingface=engine.huggingface_folder)
+    local.models(huggingface=engine.huggingface_folder, embedder=rag)
     local.up(archives)
     tools = Tools(settings.binaries, local.state.kubeconfig)
     install(tools, stages, local, archives[f"{REGISTRY}/kaito-controllers:{TAG}"][0])
     apply(tools, stages, engine)
     answer(tools, stages, engine)
+    if rag:
+        demo_rag.show(tools, stages)
 
 
 def install(
@@ -256,7 +198,7 @@ def down(settings: cluster.Settings) -> None:
     local = cluster.Cluster(settings, say=stages)
     if local.running:
         tools = Tools(settings.binaries, local.state.kubeconfig)
-        tools.show("delete", "workspaces", "--all", "--wait=false")
+        tools.show("delete", "ragengines,workspaces", "--all", "--wait=false")
 
         def gone(kind: str) -> Callable[[], str | None]:
             def look() -> str | None:
@@ -265,6 +207,7 @@ def down(settings: cluster.Settings) -> None:
 
             return look
 
+        stages.wait("RAGEngines", _GONE_SECONDS, gone("ragengines.kaito.sh"))
         stages.wait("Workspaces", _GONE_SECONDS, gone("workspaces.kaito.sh"))
         stages.wait("NodeClaims", _GONE_SECONDS, gone("nodeclaims"))
         tools.show("get", "nodes")
@@ -289,13 +232,15 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     starting = commands.add_parser("up", help="the main job, end to end")
     starting.add_argument("--engine", choices=sorted(ENGINES), default="llamacpp")
+    starting.add_argument("--rag", action="store_true", help="and a RAGEngine that asks the model")
     commands.add_parser("down", help="delete the Workspace, take the cluster down")
     arguments = parser.parse_args()
     cache = paths.cache_directory(os.environ)
     settings = cluster.Settings(cache, Binaries(cache, paths.assets_directory(os.environ)))
     try:
         if arguments.command == "up":
-            up(ENGINES[arguments.engine], settings)
+            engine = "chat" if arguments.rag else arguments.engine
+            up(ENGINES[engine], settings, rag=arguments.rag)
         else:
             down(settings)
     except (DemoError, *cluster.FAILURES) as error:

@@ -23,6 +23,8 @@ from localcluster.wheelhouse import Wheelhouse
 HERE = Path(__file__).parent
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "libgomp1", "libnuma1", "python3", "python3-venv")
+_ROOM_BYTES = 12 << 30
+"""What the largest image takes while it is built: its environment, its layer, its archive."""
 _NO_DOCUMENTATION = (
     *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")),
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
@@ -62,6 +64,7 @@ class Builder:
             path = self._directory / f"{recipe.name}-{key}.tar"
             archive = Archive(recipe.reference, key, path)
             if not path.exists():
+                self._make_room()
                 with stage(self._say, f"build image {recipe.reference}"):
                     self._build(recipe, archive)
                 self._forget_others(recipe.name, path)
@@ -121,6 +124,13 @@ class Builder:
         options = self._options(recipe)
         self._buildah.build(recipe.dockerfile, recipe.context, [recipe.reference], *options)
         self._buildah.save(recipe.reference, archive.path)
+
+    def _make_room(self) -> None:
+        """Layers of earlier builds make the next one faster, and nothing else: they go where the
+        disk is short."""
+        if shutil.disk_usage(self._cache).free < _ROOM_BYTES:
+            with stage(self._say, "give up layers of earlier builds: the disk is short"):
+                self._buildah.prune()
 
     def _options(self, recipe: Recipe) -> list[str]:
         options: list[str] = []

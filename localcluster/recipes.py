@@ -40,8 +40,10 @@ class Recipe:
 
     @property
     def locks(self) -> list[Path]:
-        """Locked Python requirements that the build installs."""
-        return [path for path in self.inputs if path.name.endswith(".lock")]
+        """Locked Python requirements that the build installs: those that it copies by name, not
+        those that lie in a folder that it copies."""
+        named = [each for each in copied(self.dockerfile.read_text()) if each.endswith(".lock")]
+        return sorted(path for pattern in named for path in self.context.glob(pattern))
 
     @property
     def has_torch(self) -> bool:

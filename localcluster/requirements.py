@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ PROGRAMS = {
     "unshare": "util-linux",
 }
 """Programs → the Debian packages that have them."""
+BROWSER = {"chromedriver": "chromium-driver", "chromium": "chromium"}
+"""What only the tests of pages need: no cluster is refused for want of it."""
 CNI_PACKAGE = "containernetworking-plugins"
 CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
 CNI_PLUGINS = ("host-local", "loopback", "portmap", "ptp")
@@ -59,6 +61,11 @@ def missing() -> list[Missing]:
     return [item for check in checks for item in check()]
 
 
+def missing_for_tests() -> list[Missing]:
+    """What some tests are skipped without."""
+    return list(_absent(BROWSER))
+
+
 def check() -> None:
     """Raise MissingError unless the machine can run a cluster."""
     if found := missing():
@@ -74,21 +81,29 @@ def cni_plugins() -> Path:
     raise MissingError(str(next(iter(_cni()))))
 
 
-def install() -> int:
-    """Install the Debian packages that are missing; the answer is an exit status."""
-    packages = sorted({word for item in missing() for word in item.packages.split()})
-    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in (
-            ["apt-get", "update", "--quiet=2"],
-            ["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends", *packages],
-        ):
-            subprocess.run(
-                ["env", "DEBIAN_FRONTEND=noninteractive", *command], check=False, stdout=sys.stderr
-            )
+def install(*, tests: bool = False) -> int:
+    """Install the Debian packages that are missing; the answer is an exit status. What only tests
+    need is told where it cannot be had, and no failure: they are skipped."""
+    _install(missing())
+    if tests:
+        _install(missing_for_tests())
     left = missing()
-    for item in left:
+    for item in [*left, *(missing_for_tests() if tests else ())]:
         print(item, file=sys.stderr)
     return 1 if left else 0
+
+
+def _install(items: Iterable[Missing]) -> None:
+    packages = sorted({word for item in items for word in item.packages.split()})
+    if not packages or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    for command in (
+        ["apt-get", "update", "--quiet=2"],
+        ["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends", *packages],
+    ):
+        subprocess.run(
+            ["env", "DEBIAN_FRONTEND=noninteractive", *command], check=False, stdout=sys.stderr
+        )
 
 
 def _privileges() -> Iterable[Missing]:
@@ -99,8 +114,12 @@ def _privileges() -> Iterable[Missing]:
 
 
 def _programs() -> Iterable[Missing]:
+    return _absent(PROGRAMS)
+
+
+def _absent(programs: Mapping[str, str]) -> Iterable[Missing]:
     by_package: dict[str, list[str]] = {}
-    for name, package in PROGRAMS.items():
+    for name, package in programs.items():
         if shutil.which(name) is None:
             by_package.setdefault(package, []).append(name)
     for package, names in by_package.items():
@@ -155,9 +174,9 @@ def _succeeds(argv: list[str]) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Tell what is missing; with --install, install it first."""
+    """Tell what is missing; with --install, install it first, with --tests what tests need, too."""
     if "--install" in arguments:
-        return install()
+        return install(tests="--tests" in arguments)
     found = missing()
     for item in found:
         print(item, file=sys.stderr)

@@ -34,6 +34,8 @@ class Tool:
     module: str  # whose version in go.mod is the product's
     package: str  # to build
     version_variables: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    """Of the build, as Go's `-tags`."""
 
     @property
     def version(self) -> str:
@@ -55,6 +57,7 @@ class Tool:
         values = {
             "gitVersion": self.version,
             "version": self.version,
+            "Version": self.version,
             "gitMajor": major,
             "gitMinor": minor,
         }
@@ -65,8 +68,10 @@ class Tool:
         return " ".join(["-s", "-w", *known])
 
     @property
-    def release(self) -> Release:
-        return _RELEASES[self.product](self)
+    def release(self) -> Release | None:
+        """The official download; None of what is published as source only."""
+        published = _RELEASES.get(self.product)
+        return None if published is None else published(self)
 
 
 def architecture() -> str:
@@ -97,11 +102,37 @@ def _coredns_release(tool: Tool) -> Release:
     return Release(url, f"{url}.sha256", "coredns")
 
 
+def _prometheus_release(tool: Tool) -> Release:
+    """Released as 3.13.5, which is v0.313.5 as a Go module."""
+    major_minor, patch = tool.version.removeprefix("v0.").split(".")
+    version = f"{major_minor[0]}.{int(major_minor[1:])}.{patch}"
+    folder = f"https://github.com/prometheus/prometheus/releases/download/v{version}"
+    name = f"prometheus-{version}.linux-{architecture()}"
+    return Release(f"{folder}/{name}.tar.gz", f"{folder}/sha256sums.txt", f"{name}/{tool.name}")
+
+
+def _helm_docs_release(tool: Tool) -> Release:
+    folder = f"https://github.com/norwoodj/helm-docs/releases/download/{tool.version}"
+    machine = {"amd64": "x86_64"}.get(architecture(), architecture())
+    name = f"helm-docs_{tool.version.removeprefix('v')}_Linux_{machine}.tar.gz"
+    return Release(f"{folder}/{name}", f"{folder}/checksums.txt", "helm-docs")
+
+
+def _actionlint_release(tool: Tool) -> Release:
+    version = tool.version.removeprefix("v")
+    folder = f"https://github.com/rhysd/actionlint/releases/download/{tool.version}"
+    name = f"actionlint_{version}_linux_{architecture()}.tar.gz"
+    return Release(f"{folder}/{name}", f"{folder}/actionlint_{version}_checksums.txt", "actionlint")
+
+
 _RELEASES = {
+    "actionlint": _actionlint_release,
     "kubernetes": _kubernetes_release,
     "etcd": _etcd_release,
     "helm": _helm_release,
+    "helm-docs": _helm_docs_release,
     "coredns": _coredns_release,
+    "prometheus": _prometheus_release,
 }
 _COMPONENT = "k8s.io/component-base/version"
 _KUBERNETES_VARIABLES = (
@@ -140,6 +171,41 @@ TOOLS = {
         "helm.sh/helm/v3/cmd/helm",
         ("helm.sh/helm/v3/internal/version.version",),
     ),
+    "helm-docs": Tool(
+        "helm-docs",
+        "helm-docs",
+        "helm-docs",
+        "github.com/norwoodj/helm-docs",
+        "github.com/norwoodj/helm-docs/cmd/helm-docs",
+    ),
+    "actionlint": Tool(
+        "actionlint",
+        "actionlint",
+        "actionlint",
+        "github.com/rhysd/actionlint",
+        "github.com/rhysd/actionlint/cmd/actionlint",
+        ("github.com/rhysd/actionlint.version",),
+    ),
     "coredns": Tool("coredns", "coredns", "coredns", "github.com/coredns/coredns", "."),
+    **{
+        name: Tool(
+            name,
+            "prometheus",
+            "prometheus",
+            "github.com/prometheus/prometheus",
+            f"github.com/prometheus/prometheus/cmd/{name}",
+            ("github.com/prometheus/common/version.Version",),
+            ("remove_all_sd",),  # of service discoveries only files: half the time to build
+        )
+        for name in ("prometheus", "promtool")
+    },
+    "karpenter-kwok": Tool(
+        "karpenter-kwok",
+        "karpenter",
+        "karpenter",
+        "sigs.k8s.io/karpenter",
+        "sigs.k8s.io/karpenter/kwok",
+        ("sigs.k8s.io/karpenter/pkg/operator.Version",),
+    ),
 }
 """All programs by name."""

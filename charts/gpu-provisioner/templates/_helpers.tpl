@@ -17,7 +17,7 @@
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "gpu-provisioner.fullname" .) .Values.serviceAccount.name -}}
 {{- else -}}
-{{- required "serviceAccount.name is needed where serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
 
@@ -46,13 +46,27 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{- /* Of this release alone: with the lease of another one in the namespace it would wait for ever. The role must have the
+     name that the program asks for, which controller.env may say. */ -}}
+{{- define "gpu-provisioner.lease" -}}
+{{- $name := printf "%s-leader-election" (include "gpu-provisioner.fullname" .) -}}
+{{- range .Values.controller.env -}}
+{{- if and (eq .name "LEADER_ELECTION_NAME") .value -}}
+{{- $name = .value -}}
+{{- end -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
 {{- /* The program's environment. An entry of controller.env replaces ours: two of one name are ambiguous. */ -}}
 {{- define "gpu-provisioner.env" -}}
 {{- $own := list
   (dict "name" "CLOUD_PROVIDER" "value" .Values.cloudProviderName)
   (dict "name" "METRICS_PORT" "value" (toString .Values.controller.metrics.port))
   (dict "name" "HEALTH_PROBE_PORT" "value" (toString .Values.controller.healthProbe.port))
+  (dict "name" "DEBUG_PORT" "value" (toString (ternary 0 .Values.debug.port .Values.hostNetwork)))
   (dict "name" "LEADER_ELECT" "value" (toString .Values.controller.leaderElect))
+  (dict "name" "LEADER_ELECTION_NAME" "value" (include "gpu-provisioner.lease" .))
   (dict "name" "LOG_LEVEL" "value" (default .Values.logLevel .Values.controller.logLevel))
   (dict "name" "POD_NAMESPACE" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.namespace")))
   (dict "name" "POD_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name")))
@@ -97,6 +111,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .Values.workloadIdentity.tenantId -}}
 {{- $own = append $own (dict "name" "AZURE_TENANT_ID" "value" .) -}}
 {{- end -}}
+{{- with .Values.tracing.endpoint -}}
+{{- $own = concat $own (list
+  (dict "name" "OTEL_EXPORTER_OTLP_ENDPOINT" "value" .)
+  (dict "name" "OTEL_TRACES_SAMPLER_ARG" "value" (toString $.Values.tracing.sampleRatio))
+) -}}
+{{- with $.Values.tracing.headersSecret -}}
+{{- if .name -}}
+{{- $own = append $own (dict "name" "OTEL_EXPORTER_OTLP_HEADERS" "valueFrom" (dict "secretKeyRef" (dict "name" .name "key" .key))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $given := dict -}}
 {{- range .Values.controller.env -}}
 {{- $_ := set $given .name true -}}
@@ -108,4 +133,24 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 {{- concat $env .Values.controller.env | toYaml -}}
+{{- end -}}
+
+{{- /* The port that an address asks. */ -}}
+{{- define "gpu-provisioner.port" -}}
+{{- $url := urlParse . -}}
+{{- if regexMatch ":[0-9]+$" $url.host -}}
+{{- regexFind "[0-9]+$" $url.host -}}
+{{- else -}}
+{{- ternary 443 80 (eq $url.scheme "https") -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* How a monitor has the pods asked. honorLabels: our metrics say themselves which namespace they are of; the operator
+     would put the controllers' own in its place. */ -}}
+{{- define "gpu-provisioner.scraped" -}}
+{{- $own := dict "port" "http-metrics" "path" "/metrics" -}}
+{{- if not (hasKey .endpointConfig "honorLabels") -}}
+{{- $_ := set $own "honorLabels" true -}}
+{{- end -}}
+{{- merge (deepCopy .endpointConfig) $own | toYaml -}}
 {{- end -}}

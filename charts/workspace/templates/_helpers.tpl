@@ -21,7 +21,7 @@
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "kaito.fullname" .) .Values.serviceAccountName -}}
 {{- else -}}
-{{- required "serviceAccountName is needed where serviceAccount.create is false" .Values.serviceAccountName -}}
+{{- .Values.serviceAccountName -}}
 {{- end -}}
 {{- end -}}
 
@@ -80,9 +80,30 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- /* Where a given certificate is mounted; the controller reads tls.crt and tls.key there. */ -}}
 {{- define "kaito.certDir" -}}/var/run/secrets/webhook{{- end -}}
 
+{{- /* The Secret of a certificate that others make: the user's, or cert-manager's. Empty: the controller makes its own. */ -}}
+{{- define "kaito.givenCertSecret" -}}
+{{- if .Values.webhook.certManager.enabled -}}
+{{- printf "%s-webhook-tls" (include "kaito.fullname" .) -}}
+{{- else -}}
+{{- .Values.webhook.certSecretName -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The Secret that the controller keeps its own certificate in. */ -}}
 {{- define "kaito.ownCertSecret" -}}
 {{- printf "%s-webhook-cert" (include "kaito.fullname" .) -}}
+{{- end -}}
+
+{{- /* Of this release alone: with the lease of another one in the namespace it would wait for ever. The role must have the
+     name that the program asks for, which env may say. */ -}}
+{{- define "kaito.lease" -}}
+{{- $name := printf "%s-leader-election" (include "kaito.fullname" .) -}}
+{{- range .Values.env -}}
+{{- if and (eq .name "LEADER_ELECTION_NAME") .value -}}
+{{- $name = .value -}}
+{{- end -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{- /* The program's environment. An entry of env replaces ours: two of one name are ambiguous. */ -}}
@@ -103,12 +124,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   (dict "name" "WEBHOOK_PORT" "value" (toString .Values.webhook.port))
   (dict "name" "METRICS_PORT" "value" (toString .Values.metrics.port))
   (dict "name" "HEALTH_PROBE_PORT" "value" (toString .Values.healthProbe.port))
+  (dict "name" "DEBUG_PORT" "value" (toString .Values.debug.port))
   (dict "name" "LEADER_ELECT" "value" (toString .Values.leaderElect))
+  (dict "name" "LEADER_ELECTION_NAME" "value" (include "kaito.lease" .))
   (dict "name" "LOG_LEVEL" "value" .Values.logging.level)
   (dict "name" "POD_NAMESPACE" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.namespace")))
   (dict "name" "POD_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name")))
 -}}
-{{- if .Values.webhook.certSecretName -}}
+{{- if include "kaito.givenCertSecret" . -}}
 {{- $own = append $own (dict "name" "WEBHOOK_CERT_DIR" "value" (include "kaito.certDir" .)) -}}
 {{- else -}}
 {{- $own = append $own (dict "name" "WEBHOOK_CERT_SECRET" "value" (include "kaito.ownCertSecret" .)) -}}
@@ -132,6 +155,23 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.huggingFaceOffline -}}
 {{- $own = append $own (dict "name" "HF_HUB_OFFLINE" "value" "true") -}}
 {{- end -}}
+{{- with .Values.tracing.endpoint -}}
+{{- $own = concat $own (list
+  (dict "name" "OTEL_EXPORTER_OTLP_ENDPOINT" "value" .)
+  (dict "name" "OTEL_TRACES_SAMPLER_ARG" "value" (toString $.Values.tracing.sampleRatio))
+) -}}
+{{- with $.Values.tracing.headersSecret -}}
+{{- if .name -}}
+{{- $own = append $own (dict "name" "OTEL_EXPORTER_OTLP_HEADERS" "valueFrom" (dict "secretKeyRef" (dict "name" .name "key" .key))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if not (kindIs "invalid" .Values.gpuQuota.default) -}}
+{{- $own = append $own (dict "name" "DEFAULT_GPU_QUOTA" "value" (toString .Values.gpuQuota.default)) -}}
+{{- end -}}
+{{- if .Values.endpointNetworkPolicy.enabled -}}
+{{- $own = append $own (dict "name" "ENDPOINT_NETWORK_POLICY" "value" (toJson .Values.endpointNetworkPolicy.from)) -}}
+{{- end -}}
 {{- $given := dict -}}
 {{- range .Values.env -}}
 {{- $_ := set $given .name true -}}
@@ -143,4 +183,24 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 {{- concat $env .Values.env | toYaml -}}
+{{- end -}}
+
+{{- /* The port that an address asks. */ -}}
+{{- define "kaito.port" -}}
+{{- $url := urlParse . -}}
+{{- if regexMatch ":[0-9]+$" $url.host -}}
+{{- regexFind "[0-9]+$" $url.host -}}
+{{- else -}}
+{{- ternary 443 80 (eq $url.scheme "https") -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* How a monitor has the pods asked. honorLabels: our metrics say themselves which namespace they are of; the operator
+     would put the controllers' own in its place. */ -}}
+{{- define "kaito.scraped" -}}
+{{- $own := dict "port" "http-metrics" "path" "/metrics" -}}
+{{- if not (hasKey .endpointConfig "honorLabels") -}}
+{{- $_ := set $own "honorLabels" true -}}
+{{- end -}}
+{{- merge (deepCopy .endpointConfig) $own | toYaml -}}
 {{- end -}}

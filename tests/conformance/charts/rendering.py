@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -18,26 +20,36 @@ from localcluster.paths import assets_directory, cache_directory
 
 ROOT = Path(__file__).parents[3]
 CHARTS = ROOT / "charts"
-NAMES = ("gpu-provisioner", "karpenter-crds", "workspace")
+NAMES = ("gpu-provisioner", "kaito-crds", "karpenter-crds", "workspace")
 KUBE_VERSION = "1.35.4"
 Object = dict[str, Any]
+VALUES_FILES = sorted([*CHARTS.glob("*/ci/*-values.yaml"), *CHARTS.glob("*/values/*.yaml")])
+"""Those for tests, with every option at once, and those for users, one a cloud."""
 
 LOCAL: Object = {
     "cloudProviderName": "local",
     "localMachines": {"url": "http://10.88.0.1:10700", "tokenSecret": {"name": "machines"}},
 }
 WEBHOOKS = {
-    "ValidatingWebhookConfiguration": "validation.workspace.kaito.sh",
-    "MutatingWebhookConfiguration": "defaulting.workspace.kaito.sh",
+    "ValidatingWebhookConfiguration": "validation",
+    "MutatingWebhookConfiguration": "defaulting",
 }
+"""What their names begin with; the kind follows."""
+WEBHOOK_NAMES = [
+    (kind, f"{verb}.{what}.kaito.sh")
+    for kind, verb in WEBHOOKS.items()
+    for what in ("workspace", "ragengine")
+]
+
+
+@cache
+def binary(name: str) -> Path:
+    return Binaries(cache_directory(os.environ), assets_directory(os.environ)).path(name)
 
 
 @cache
 def helm_program() -> str:
-    if found := shutil.which("helm"):
-        return found
-    binaries = Binaries(cache_directory(os.environ), assets_directory(os.environ))
-    return str(binaries.path("helm"))
+    return shutil.which("helm") or str(binary("helm"))
 
 
 def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess:
@@ -49,17 +61,39 @@ def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> subprocess
     )
 
 
+def filled_in(file: Path) -> Object:
+    """A values file as a user would have it: REPLACE-CLUSTER, say, is cluster."""
+
+    def given(found: re.Match[str]) -> str:
+        return "us-central1" if found[1] == "REGION" else found[1].lower()
+
+    filled = re.sub(r"REPLACE-([A-Z0-9-]*[A-Z0-9])", given, file.read_text())
+    values: Object = yaml.safe_load(filled)
+    return values
+
+
 def render(
     chart: str, values: Mapping[str, Any] | None = None, release: str = "", file: Path | None = None
 ) -> list[Object]:
-    extra = ["--values", str(file)] if file else []
+    """With a values file, filled in, or with values."""
+    told = filled_in(file) if file else values or {}
+    return copy.deepcopy(_rendered(chart, release or chart, json.dumps(told)))
+
+
+@cache
+def _rendered(chart: str, release: str, values: str) -> list[Object]:
     result = helm(
-        *("template", release or chart, str(CHARTS / chart), "--namespace", "kaito-system"),
-        *("--kube-version", KUBE_VERSION, *extra),
-        values=values or {},
+        *("template", release, str(CHARTS / chart), "--namespace", "kaito-system"),
+        *("--kube-version", KUBE_VERSION),
+        values=json.loads(values),
     )
     assert result.returncode == 0, result.stderr
-    return [item for item in yaml.safe_load_all(result.stdout) if item]
+    return parsed(result.stdout)
+
+
+def parsed(manifests: str) -> list[Object]:
+    """By libyaml: CRDs are long."""
+    return [item for item in yaml.load_all(manifests, yaml.CSafeLoader) if item]
 
 
 def refusal(chart: str, values: Mapping[str, Any]) -> str:
@@ -70,9 +104,17 @@ def refusal(chart: str, values: Mapping[str, Any]) -> str:
     return result.stderr
 
 
-def only(objects: list[Object], kind: str) -> Object:
-    (found,) = (item for item in objects if item["kind"] == kind)
+def only(objects: list[Object], kind: str, name: str = "") -> Object:
+    """The one of that kind, or of that kind and name."""
+    (found,) = (
+        item for item in objects if item["kind"] == kind and name in ("", item["metadata"]["name"])
+    )
     return found
+
+
+def bound_role(objects: list[Object], kind: str = "ClusterRole") -> Object:
+    """The controller's own, beside those that aggregate into others."""
+    return only(objects, kind, only(objects, f"{kind}Binding")["roleRef"]["name"])
 
 
 def container(objects: list[Object]) -> Object:

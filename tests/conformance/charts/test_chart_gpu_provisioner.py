@@ -15,10 +15,13 @@ from kube.client import Client
 from tests.conformance.charts.rendering import (
     CHARTS,
     LOCAL,
+    Object,
     allows,
     assert_rights,
+    bound_role,
     container,
     environment,
+    filled_in,
     only,
     render,
 )
@@ -30,7 +33,9 @@ def test_provisioner_on_the_local_cloud() -> None:
         "CLOUD_PROVIDER": "local",
         "METRICS_PORT": "8080",
         "HEALTH_PROBE_PORT": "8081",
+        "DEBUG_PORT": "8082",
         "LEADER_ELECT": "true",
+        "LEADER_ELECTION_NAME": "gpu-provisioner-leader-election",
         "LOG_LEVEL": "info",
         "POD_NAMESPACE": "(from the pod)",
         "POD_NAME": "(from the pod)",
@@ -49,6 +54,13 @@ def test_provisioner_on_the_local_cloud() -> None:
     }
 
 
+def test_on_the_hosts_network_nothing_listens_on_its_loopback() -> None:
+    """Where all users of the node could ask it, and two replicas would want the port."""
+    assert (
+        environment(render("gpu-provisioner", {**LOCAL, "hostNetwork": True}))["DEBUG_PORT"] == "0"
+    )
+
+
 def test_provisioner_elsewhere_has_no_machines_api() -> None:
     objects = render("gpu-provisioner", {"cloudProviderName": "kwok"})
     assert not [name for name in environment(objects) if name.startswith("LOCAL_")]
@@ -61,7 +73,7 @@ WEBHOOKS_OWN = {"AZURE_FEDERATED_TOKEN_FILE": "/var/run/secrets/token"}
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 async def test_the_program_understands_each_clouds_values(cloud: str) -> None:
-    objects = render("gpu-provisioner", file=CHARTS / f"gpu-provisioner/ci/{cloud}-values.yaml")
+    objects = render("gpu-provisioner", file=CHARTS / f"gpu-provisioner/values/{cloud}.yaml")
     told = settings.from_environment({**environment(objects), **WEBHOOKS_OWN})
 
     provider = cloudproviders.load(told.cloud, told.cloud_settings, cast("Client", None))
@@ -89,9 +101,9 @@ def _snake(name: str) -> str:
 
 
 def test_lists_and_maps_become_what_the_program_splits() -> None:
-    seen = environment(
-        render("gpu-provisioner", file=CHARTS / "gpu-provisioner/ci/azure-values.yaml")
-    )
+    values = filled_in(CHARTS / "gpu-provisioner/values/azure.yaml")
+    values["settings"]["azure"] |= {"zones": [1, 2, 3], "tags": {"team": "ml"}}
+    seen = environment(render("gpu-provisioner", {**values, "timeouts": {"registration": 1200}}))
     assert seen["AZURE_ZONES"] == "1,2,3"
     assert seen["AZURE_TAGS"] == "team=ml"
     assert seen["REGISTRATION_TIMEOUT"] == "1200"
@@ -107,11 +119,11 @@ def test_an_environment_entry_of_the_user_replaces_ours() -> None:
     values = {
         **LOCAL,
         "controller": {
-            "env": [{"name": "LEADER_ELECT", "value": "false"}, {"name": "MORE", "value": "1"}]
+            "env": [{"name": "LOG_LEVEL", "value": "debug"}, {"name": "MORE", "value": "1"}]
         },
     }
     seen = environment(render("gpu-provisioner", values))
-    assert (seen["LEADER_ELECT"], seen["MORE"]) == ("false", "1")
+    assert (seen["LOG_LEVEL"], seen["MORE"]) == ("debug", "1")
 
 
 PROVISIONER_MAY = [
@@ -122,11 +134,11 @@ PROVISIONER_MAY = [
     ("karpenter.sh", "nodepools/status", "patch"),
     ("karpenter.sh", "nodepools/finalizers", "update"),
     ("", "nodes", "get list watch patch delete"),
-    ("", "pods", "get list watch delete"),
+    ("", "pods", "list watch delete"),
     ("", "pods/eviction", "create"),
     ("", "events", "create patch"),
     ("", "persistentvolumeclaims", "get"),
-    ("storage.k8s.io", "volumeattachments", "get list watch"),
+    ("storage.k8s.io", "volumeattachments", "list watch"),
 ]
 PROVISIONER_MAY_NOT = [
     ("karpenter.sh", "nodepools", "create delete"),
@@ -141,12 +153,12 @@ PROVISIONER_MAY_NOT = [
 
 
 def test_provisioner_may_do_its_work_and_no_more() -> None:
-    role = only(render("gpu-provisioner", LOCAL), "ClusterRole")
+    role = bound_role(render("gpu-provisioner", LOCAL))
     assert_rights(role, PROVISIONER_MAY, PROVISIONER_MAY_NOT)
 
 
 def test_only_simulated_nodes_are_created_by_the_provisioner() -> None:
-    role = only(render("gpu-provisioner", {"cloudProviderName": "kwok"}), "ClusterRole")
+    role = bound_role(render("gpu-provisioner", {"cloudProviderName": "kwok"}))
     assert allows(role, "", "nodes", "create")
     assert allows(role, "", "nodes/status", "patch")
 
@@ -156,19 +168,41 @@ def test_every_option_of_the_provisioner_at_once() -> None:
     pod = only(objects, "Deployment")["spec"]["template"]
     assert pod["spec"]["serviceAccountName"] == "given"
     assert not [item for item in objects if item["kind"] == "ServiceAccount"]
-    assert pod["spec"]["terminationGracePeriodSeconds"] == 15
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 45
     assert pod["spec"]["hostNetwork"] is True
     assert pod["metadata"]["annotations"] == {"note": "1"}
     assert {"name": "extra", "mountPath": "/extra"} in container(objects)["volumeMounts"]
-    assert allows(only(objects, "ClusterRole"), "karpenter.k8s.aws", "ec2nodeclasses", "watch")
+    assert allows(bound_role(objects), "karpenter.k8s.aws", "ec2nodeclasses", "watch")
     (endpoint,) = only(objects, "ServiceMonitor")["spec"]["endpoints"]
-    assert endpoint == {"port": "http-metrics", "path": "/metrics", "interval": "15s"}
+    assert endpoint == {
+        **{"port": "http-metrics", "path": "/metrics", "honorLabels": True},
+        "interval": "15s",
+    }
     assert only(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == "50%"
+
+
+@pytest.mark.parametrize(
+    ("values", "policy"),
+    [
+        ({}, "ClusterFirst"),
+        ({"hostNetwork": True}, "ClusterFirstWithHostNet"),
+        ({"hostNetwork": True, "dnsPolicy": "Default"}, "Default"),
+        ({"hostNetwork": True, "dnsPolicy": "None"}, "None"),
+        ({"dnsPolicy": ""}, None),
+    ],
+)
+def test_the_clusters_dns_is_asked_on_the_hosts_network_too(
+    values: Object, policy: str | None
+) -> None:
+    """There, ClusterFirst is the node's resolver."""
+    pod = only(render("gpu-provisioner", {**LOCAL, **values}), "Deployment")["spec"]["template"]
+    assert pod["spec"].get("dnsPolicy") == policy
 
 
 def test_the_program_reads_what_the_chart_writes() -> None:
     values = {
         **LOCAL,
+        "replicas": 1,
         "controller": {"metrics": {"port": 9090}, "leaderElect": False, "logLevel": "debug"},
     }
     told = settings.from_environment(environment(render("gpu-provisioner", values)))

@@ -68,7 +68,7 @@ def installed(run: Run) -> None:
     """All three charts, as the quick start installs them."""
     run("helm", "install", "karpenter-crds", str(CHARTS / "karpenter-crds"))
     for name in ("gpu-provisioner", "workspace"):
-        values = CHARTS / name / "ci/local-values.yaml"
+        values = CHARTS / name / "values/local.yaml"
         run(
             *("helm", "install", name, str(CHARTS / name), "--values", str(values)),
             *("--namespace", "kaito-system", "--create-namespace"),
@@ -111,6 +111,7 @@ def test_the_crds_are_established(run: Run) -> None:
     assert {name.partition("/")[2] for name in names} == {
         "nodeclaims.karpenter.sh",
         "nodepools.karpenter.sh",
+        "ragengines.kaito.sh",
         "workspaces.kaito.sh",
     }
 
@@ -147,7 +148,7 @@ def test_the_accounts_may_do_so_much(
 async def test_an_upgrade_keeps_the_authority_that_the_controller_wrote(
     run: Run, client: Client
 ) -> None:
-    trust = WebhookTrust(client, validating=[webhooks.VALIDATING], mutating=[webhooks.MUTATING])
+    trust = WebhookTrust(client, validating=webhooks.VALIDATING, mutating=webhooks.MUTATING)
     await trust.publish(AUTHORITY)
 
     run(
@@ -156,8 +157,8 @@ async def test_an_upgrade_keeps_the_authority_that_the_controller_wrote(
     )
 
     for resource, name in (
-        (VALIDATING_WEBHOOKS, webhooks.VALIDATING),
-        (MUTATING_WEBHOOKS, webhooks.MUTATING),
+        *((VALIDATING_WEBHOOKS, name) for name in webhooks.VALIDATING),
+        *((MUTATING_WEBHOOKS, name) for name in webhooks.MUTATING),
     ):
         live = await client.get(resource, name)
         assert live is not None

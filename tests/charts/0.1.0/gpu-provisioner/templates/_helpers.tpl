@@ -1,0 +1,111 @@
+{{- define "gpu-provisioner.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "gpu-provisioner.fullname" -}}
+{{- $name := include "gpu-provisioner.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "gpu-provisioner.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "gpu-provisioner.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.name is needed where serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "gpu-provisioner.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "gpu-provisioner.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "gpu-provisioner.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "gpu-provisioner.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.additionalLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "gpu-provisioner.controller.image" -}}
+{{- with .Values.controller.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The program's environment. An entry of controller.env replaces ours: two of one name are ambiguous. */ -}}
+{{- define "gpu-provisioner.env" -}}
+{{- $own := list
+  (dict "name" "CLOUD_PROVIDER" "value" .Values.cloudProviderName)
+  (dict "name" "METRICS_PORT" "value" (toString .Values.controller.metrics.port))
+  (dict "name" "HEALTH_PROBE_PORT" "value" (toString .Values.controller.healthProbe.port))
+  (dict "name" "LEADER_ELECT" "value" (toString .Values.controller.leaderElect))
+  (dict "name" "LOG_LEVEL" "value" (default .Values.logLevel .Values.controller.logLevel))
+  (dict "name" "POD_NAMESPACE" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.namespace")))
+  (dict "name" "POD_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name")))
+-}}
+{{- if eq .Values.cloudProviderName "local" -}}
+{{- $own = concat $own (list
+  (dict "name" "LOCAL_MACHINES_URL" "value" .Values.localMachines.url)
+  (dict "name" "LOCAL_MACHINES_TOKEN_FILE" "value" "/var/run/secrets/local-machines/token")
+) -}}
+{{- end -}}
+{{- /* settings.aws.clusterName is AWS_CLUSTER_NAME, and so on; empty ones are left to the program. */ -}}
+{{- $cloud := .Values.cloudProviderName -}}
+{{- range $key, $value := (get .Values.settings $cloud | default dict) -}}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) -}}
+{{- $text := toString $value -}}
+{{- if kindIs "slice" $value -}}
+{{- $text = join "," $value -}}
+{{- else if kindIs "map" $value -}}
+{{- $pairs := list -}}
+{{- range $name, $each := $value -}}
+{{- $pairs = append $pairs (printf "%s=%v" $name $each) -}}
+{{- end -}}
+{{- $text = join "," $pairs -}}
+{{- end -}}
+{{- $own = append $own (dict "name" (printf "%s_%s" (upper $cloud) (snakecase $key | upper)) "value" $text) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key, $value := .Values.timeouts -}}
+{{- if not (kindIs "invalid" $value) -}}
+{{- $own = append $own (dict "name" (printf "%s_TIMEOUT" (upper $key)) "value" (toString $value)) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.nodeClasses -}}
+{{- $own = append $own (dict "name" "NODE_CLASSES" "value" (join "," .Values.nodeClasses)) -}}
+{{- end -}}
+{{- if not .Values.nodeRepair -}}
+{{- $own = append $own (dict "name" "NODE_REPAIR" "value" "false") -}}
+{{- end -}}
+{{- with .Values.workloadIdentity.clientId -}}
+{{- $own = append $own (dict "name" "AZURE_CLIENT_ID" "value" .) -}}
+{{- end -}}
+{{- with .Values.workloadIdentity.tenantId -}}
+{{- $own = append $own (dict "name" "AZURE_TENANT_ID" "value" .) -}}
+{{- end -}}
+{{- $given := dict -}}
+{{- range .Values.controller.env -}}
+{{- $_ := set $given .name true -}}
+{{- end -}}
+{{- $env := list -}}
+{{- range $own -}}
+{{- if not (hasKey $given .name) -}}
+{{- $env = append $env . -}}
+{{- end -}}
+{{- end -}}
+{{- concat $env .Values.controller.env | toYaml -}}
+{{- end -}}
