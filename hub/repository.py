@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Snapshot:
     commit: str
     files: list[dict[str, Any]]
     endpoint: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     remedy: str = ""
     """What to do with a token that opens it."""
     kind: str = "models"

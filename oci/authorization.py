@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from email.message import Message
 from urllib.parse import urlencode, urlsplit
 
+from oci import addresses
 from oci.credentials import Credentials
 from oci.errors import RegistryError
 from oci.reference import Reference
@@ -70,6 +71,8 @@ class Authorization:
         realm = said["realm"]
         if urlsplit(realm).scheme != urlsplit(self._reference.url).scheme:
             raise RegistryError(f"{self._reference.host} sends us to {realm}: that is not https")
+        if why := addresses.refused_redirect(self._reference.url, realm):
+            raise RegistryError(f"{self._reference.host} sends us to a realm that {why}")
         # Those of before, too: who pushes goes on to read.
         self._scopes.add(said.get("scope", f"repository:{self._reference.name}:pull"))
         query = [("service", said["service"])] if "service" in said else []

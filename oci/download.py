@@ -33,7 +33,7 @@ class Blob:
     size: int
     digest: str
     """`sha256:…`, or `git:…`, the SHA-1 that git gives a file."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     renewed: Callable[[Message, Mapping[str, str]], Mapping[str, str] | None] | None = None
     """What to show in place of headers that were refused, as tokens end before long downloads
     do; None where nothing is left to show."""

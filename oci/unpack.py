@@ -26,6 +26,10 @@ def unpack(layer: Path, folder: Path) -> None:
             f"the layer sha256:{layer.name} cannot be unpacked ({error}): push the image with"
             " layers that are tar or gzip"
         ) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise TransferError(
+            f"the layer sha256:{layer.name} has a file below what is no directory: {error.filename}"
+        ) from error
 
 
 def confine(folder: Path) -> None:

@@ -11,9 +11,11 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from email.message import Message
 from typing import IO, Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from oci import addresses, reach
 from oci.errors import TransferError, UnreachableError
+from oci.reach import shown
 
 T = TypeVar("T")
 
@@ -58,9 +60,12 @@ class SameHost(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if "@" in urlsplit(newurl).netloc:
-            raise TransferError(
-                f"{_without_query(req.full_url)} leads on to an address with a user or password"
-            )
+            why = "leads on to an address with a user or password"
+        else:
+            why = addresses.refused_redirect(req.full_url, newurl)
+        if why:
+            fp.close()
+            reach.refuse(req.full_url, why)
         found = super().redirect_request(req, fp, code, msg, headers, newurl)
         if found is None:
             return None
@@ -72,15 +77,19 @@ class SameHost(urllib.request.HTTPRedirectHandler):
 
 
 class Web:
-    """A client. `sleep` is what passes the time before a further try; `handlers` are urllib's, for
-    who judges where a request goes."""
+    """A client that goes to no cloud's metadata, whoever's name or redirect leads there.
+
+    `sleep` is what passes the time before a further try; `handlers` are urllib's, for who judges
+    more strictly where a request goes."""
 
     def __init__(
         self,
         sleep: Callable[[float], None] = time.sleep,
         handlers: Iterable[urllib.request.BaseHandler] = (),
     ) -> None:
-        self._opener = urllib.request.build_opener(SameHost, *handlers)
+        self._opener = urllib.request.build_opener(
+            SameHost, reach.Plain, reach.Encrypted, *handlers
+        )
         self._sleep = sleep
 
     def guarded(self, *handlers: urllib.request.BaseHandler) -> Web:
@@ -102,11 +111,13 @@ class Web:
 
         What servers name (a realm, a redirect) may be no file of this machine."""
         if urlsplit(url).scheme not in _SCHEMES:
-            raise TransferError(f"{_without_query(url)} is no address of HTTP")
+            raise TransferError(f"{shown(url)} is no address of HTTP")
         if "@" in urlsplit(url).netloc:
             raise TransferError(
-                f"{_without_query(url)}: an address with a user or password in it is not taken"
+                f"{shown(url)}: an address with a user or password in it is not taken"
             )
+        if _is_metadata(url):  # behind a proxy the connection would not tell
+            reach.refuse(url, "leads to where a cloud tells its machines their secrets")
         request = urllib.request.Request(  # noqa: S310  # https, or a test's
             url, data=body, headers=dict(headers), method=method
         )
@@ -115,12 +126,12 @@ class Web:
         except urllib.error.HTTPError as error:
             with error:
                 detail = _detail(error)
-            message = f"{_without_query(url)} answers {error.code} {error.reason}"
+            message = f"{shown(url)} answers {error.code} {error.reason}"
             if error.code in _LATER:
                 raise PassingError(message) from error
             raise RefusedError(message, error.code, error.headers, detail) from error
         except (OSError, http.client.HTTPException) as error:
-            raise PassingError(f"{_without_query(url)}: {_reason(error)}") from error
+            raise PassingError(f"{shown(url)}: {_reason(error)}") from error
 
     def read(self, url: str, headers: Mapping[str, str]) -> tuple[bytes, Message]:
         """Body and headers of something small, tried again while it may work."""
@@ -136,7 +147,7 @@ class Web:
         try:
             found: dict[str, Any] = json.loads(self.read(url, headers)[0])
         except ValueError as error:
-            raise TransferError(f"{_without_query(url)} does not answer in JSON") from error
+            raise TransferError(f"{shown(url)} does not answer in JSON") from error
         return found
 
     def persist(self, work: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
@@ -158,13 +169,13 @@ class Web:
             try:
                 body = answer.read(LARGEST_BYTES + 1)
             except (OSError, http.client.HTTPException) as error:
-                raise PassingError(f"{_without_query(url)}: {_reason(error)}") from error
+                raise PassingError(f"{shown(url)}: {_reason(error)}") from error
             if len(body) > LARGEST_BYTES:
                 raise TransferError(
-                    f"{_without_query(url)} answers with more than {LARGEST_BYTES >> 20} MiB"
+                    f"{shown(url)} answers with more than {LARGEST_BYTES >> 20} MiB"
                 )
             if answer.length:
-                raise PassingError(f"{_without_query(url)}: the connection ended early")
+                raise PassingError(f"{shown(url)}: the connection ended early")
             return body, answer.headers
 
 
@@ -177,11 +188,11 @@ def _detail(error: urllib.error.HTTPError) -> str:
         return ""
 
 
-def _without_query(url: str) -> str:
-    """Queries carry signatures, users passwords, and this goes to logs."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=host, query="", fragment=""))
+def _is_metadata(url: str) -> bool:
+    try:
+        return addresses.target(url).metadata
+    except addresses.NoTargetError as error:
+        raise TransferError(f"{shown(url)} {error}") from error
 
 
 def _reason(error: Exception) -> str:

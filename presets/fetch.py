@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from presets import gguf, huggingface, reference
+from presets import gguf, huggingface, outgoing, reference
 from presets.files import File, UnsupportedModelError
 from presets.model import Model
 from presets.reference import Reference
@@ -160,7 +160,7 @@ class Hub:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(proxy=proxy(self.endpoint))
+            self._session = outgoing.session(self.endpoint, proxy(self.endpoint))
         return self._session
 
 

@@ -79,6 +79,8 @@ class Server:
         self._url = url.rstrip("/")
         self._model = model
         self._key = key
+        self.first_token: float | None = None
+        """Seconds until the first token of the first request: what a start has left to do."""
 
     def model(self) -> str:
         """The model's served name: the first that the server lists."""
@@ -121,6 +123,8 @@ class Server:
                 if chunk.get("choices") and not first:
                     first = time.monotonic() - started
                 usage = chunk.get("usage") or usage
+        if self.first_token is None:
+            self.first_token = first
         return Answer(
             first,
             time.monotonic() - started,
@@ -194,6 +198,7 @@ def main(arguments: list[str] | None = None, *, say: Callable[[str], None] = pri
     try:
         step = peak(server, seconds=args.seconds, most=max(1, args.most), words=args.words)
         found = document(step, server.version())
+        found["first_token_ms"] = round(1000 * (server.first_token or 0.0), 1)
     except BusyError:
         return _end(args.termination_log, "others use the model now", GIVEN_WAY)
     except (RefusedError, OSError, ValueError, LookupError) as error:

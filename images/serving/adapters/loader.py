@@ -8,7 +8,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
@@ -32,7 +32,7 @@ class Server:
     """A serving pod, by its address. `token` may change its settings."""
 
     url: str
-    token: str
+    token: str = field(repr=False)
 
     def put(self, name: str, folder: Path) -> None:
         """Returns once the adapter is served. Asks first, since what is refused in the midst of an

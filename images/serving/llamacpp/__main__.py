@@ -67,13 +67,14 @@ def _serve(settings: Settings) -> NoReturn:
     os._exit(0)
 
 
-def _keys() -> list[str]:
-    """llama.cpp compares them itself: a Secret that changes later needs another start."""
+def _keys() -> keys.Keys | None:
+    """None where nobody is asked for one."""
     directory = Path(os.environ.get(container.ENV_API_KEYS_DIR, container.API_KEYS_DIR))
-    found = keys.texts(directory)
-    if directory.is_dir() and not found:
+    if not directory.is_dir():
+        return None
+    if not keys.texts(directory):
         raise UsageError(f"{directory} holds no API key: put one into the Secret, or mount none")
-    return found
+    return keys.Keys(directory)
 
 
 def _with_room(settings: Settings, model: Path, adapters: Sequence[Adapter]) -> Settings:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xllamacpp
 
+from serving.front.keys import Keys
 from serving.llamacpp import relay
 from serving.llamacpp.arguments import Settings, UsageError
 from serving.llamacpp.files import Adapter
@@ -22,7 +23,7 @@ _WARNINGS = 2
 
 
 def start(
-    settings: Settings, model: Path, adapters: Sequence[Adapter], api_keys: Sequence[str] = ()
+    settings: Settings, model: Path, adapters: Sequence[Adapter], keys: Keys | None = None
 ) -> tuple[xllamacpp.Server, str]:
     """Load the model and listen; the server and its address. Returns once /health is 200;
     UsageError where it cannot load.
@@ -30,18 +31,19 @@ def start(
     The interpreter is held until then, so nothing else in this process runs meanwhile, signal
     handlers included.
     """
-    chosen = parameters(settings, model, adapters, api_keys)
-    if adapters:
+    chosen = parameters(settings, model, adapters)
+    before = bool(adapters) or keys is not None
+    if before:
         upstream = Path(tempfile.mkdtemp(prefix="llamacpp-")) / "server.sock"
         chosen.hostnames = [str(upstream)]
     try:
         running = xllamacpp.Server(chosen)
     except RuntimeError as error:
         raise UsageError(f"llama.cpp cannot serve {model}: its own lines above say why") from error
-    if not adapters:
+    if not before:
         return running, running.listening_address
     try:
-        relay.start(settings.host, settings.port, upstream, adapters)
+        relay.start(settings.host, settings.port, upstream, adapters, keys)
     except OSError as error:
         raise UsageError(
             f"nobody can listen on {settings.host}:{settings.port}: {error}"
@@ -50,7 +52,7 @@ def start(
 
 
 def parameters(
-    settings: Settings, model: Path, adapters: Sequence[Adapter], api_keys: Sequence[str] = ()
+    settings: Settings, model: Path, adapters: Sequence[Adapter]
 ) -> xllamacpp.CommonParams:
     """Settings in llama.cpp's words."""
     found = xllamacpp.CommonParams()
@@ -75,7 +77,6 @@ def parameters(
     found.verbosity = _WARNINGS
     if settings.chat_template_file:
         found.chat_template = settings.chat_template_file.read_text()
-    found.api_keys = list(api_keys)
     if adapters:
         # It is searched by tokens alone, and has what one adapter computed for another's request.
         found.cache_ram_mib = 0

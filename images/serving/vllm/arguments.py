@@ -86,7 +86,8 @@ class Launch:
     """The server process. `notes` are for its log: what was changed, and why."""
 
     argv: list[str]
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
+    """All that the program has, tokens too."""
     notes: tuple[str, ...] = ()
 
 

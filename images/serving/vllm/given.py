@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """What a list of words says, last word first; values of flags that take several are lost."""
 
-    values: Mapping[str, str]
+    values: Mapping[str, str] = field(repr=False)
+    """An --api-key among them."""
 
     @classmethod
     def of(cls, words: Sequence[str]) -> Given:

@@ -24,6 +24,7 @@ def load(
     *,
     endpoint: str = ENDPOINT,
     token: str = "",
+    remedy: str = SECRET,
     tell: Callable[[str], None] = print,
     watch: Watch = unwatched,
 ) -> str:
@@ -39,7 +40,7 @@ def load(
             web,
             endpoint=endpoint,
             token=token,
-            remedy=SECRET,
+            remedy=remedy,
         )
         commit = found.commit
         if request.revision and commit != request.revision:

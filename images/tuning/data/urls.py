@@ -16,8 +16,9 @@ from urllib.parse import unquote, urlsplit
 from oci import space
 from oci.errors import TransferError
 from oci.progress import Progress, Watch
+from oci.reach import shown
 from oci.web import PassingError, RefusedError, Web
-from tuning.data.reach import guards, shown
+from tuning.data.reach import guards
 
 _CHUNK = 1 << 20
 _UNFIT = re.compile(r"[/\x00-\x1f\x7f]")

@@ -23,7 +23,7 @@ SOURCES = [
     pytest.param(path, id=str(path.relative_to(ROOT / "images")))
     for path in sorted((ROOT / "images").rglob("*.py"))
 ]
-IN_IMAGES = {"hub", "oci", "serving", "tuning"}
+IN_IMAGES = {"hub", "oci", "rag", "serving", "tuning"}
 OURS = {"apis", *IN_IMAGES}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
 WHOLE = set(PROJECT["mypy"]["packages"])

@@ -23,6 +23,8 @@ SOURCES = {
     ),
     IMAGES / "serving/vllm/requirements.lock": IMAGES / "serving/vllm/requirements.in",
     IMAGES / "serving/vllm/requirements-cpu.lock": IMAGES / "serving/vllm/requirements-cpu.in",
+    IMAGES / "rag/requirements.lock": IMAGES / "rag/requirements.in",
+    IMAGES / "rag/requirements-cpu.lock": IMAGES / "rag/requirements-cpu.in",
     IMAGES / "tuning/requirements.lock": IMAGES / "tuning/requirements.in",
     IMAGES / "tuning/requirements-cpu.lock": IMAGES / "tuning/requirements-cpu.in",
 }

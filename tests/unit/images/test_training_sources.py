@@ -15,6 +15,7 @@ from tuning.data import __main__ as program
 from tuning.data import bundles, reach, urls
 
 from apis import reports
+from oci import addresses
 from oci.errors import TransferError
 from oci.web import Web
 from tests.fakes.downloads import Downloads, layer
@@ -213,7 +214,7 @@ def test_a_third_file_takes_no_other_ones_name() -> None:
     ],
 )
 def test_machines_behind_names(asked: str, peer: str, refused: str) -> None:
-    why = reach.refused_peer(asked, peer)
+    why = addresses.refused_peer(asked, peer)
     assert refused in why
     assert bool(why) is bool(refused)
 
