@@ -56,6 +56,7 @@ def lines(seen: Seen) -> Iterator[str]:
     yield from _headline(workspace, seen.now)
     for condition in workspace.status.conditions:
         yield f"  {_condition(condition, seen.now)}"
+    yield from _start(workspace)
     yield from _events(seen, workspace.metadata, "  ")
     for edit in workspace.status.foreign_edits:
         fields = ", ".join(edit.fields)
@@ -103,6 +104,12 @@ def _headline(workspace: Workspace, now: datetime) -> Iterator[str]:
     yield f"  why:  {': '.join(filter(None, (told.reason, told.message))) or '-'}"
     if told.next_step:
         yield f"  next: {told.next_step}"
+
+
+def _start(workspace: Workspace) -> Iterator[str]:
+    if (start := workspace.status.cold_start) is not None:
+        parts = ", ".join(f"{stage} {seconds} s" for stage, seconds in start.stages.items())
+        yield f"  newest start: {start.seconds} s ({parts})"
 
 
 def _condition(condition: Condition, now: datetime, healthy: str = "True") -> str:

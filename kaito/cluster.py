@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from apis.kaito.v1beta1.workspace import WORKSPACES
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS
 from kube import config
 from kube.client import Client
+from kube.config import ConfigError, Endpoint
 from kube.meta import Resource
 
 FIELD_MANAGER = "kaito"
@@ -34,14 +35,10 @@ def kubeconfig(args: argparse.Namespace) -> str:
 
 
 def namespace(args: argparse.Namespace) -> str:
-    """The one asked for, else the context's, else `default`."""
+    """The one asked for, else the context's, else `default`. Raises ConfigError."""
     if args.namespace:
         return str(args.namespace)
-    for part in kubeconfig(args).split(":"):
-        path = Path(part).expanduser()
-        if not part or not path.exists():
-            continue
-        document = yaml.safe_load(path.read_text("utf-8")) or {}
+    for document in _documents(kubeconfig(args)):
         chosen = args.context or document.get("current-context")
         for entry in document.get("contexts") or ():
             if entry.get("name") == chosen:
@@ -49,13 +46,38 @@ def namespace(args: argparse.Namespace) -> str:
     return "default"
 
 
+def endpoint(args: argparse.Namespace) -> Endpoint:
+    """The API server; ConfigError where there is none, or a file is no kubeconfig."""
+    path = kubeconfig(args)
+    for _ in _documents(path):
+        pass
+    return config.kubeconfig(path, args.context)
+
+
 @asynccontextmanager
 async def client(
     args: argparse.Namespace, kinds: tuple[Resource[Any], ...] = ()
 ) -> AsyncIterator[Client]:
     """A client of that cluster, closed at the end; kube.config.ConfigError where there is none."""
-    endpoint = config.kubeconfig(kubeconfig(args), args.context)
+    known: tuple[Resource[Any], ...] = (WORKSPACES, NODE_CLAIMS, *kinds)
     async with Client(
-        endpoint, field_manager=FIELD_MANAGER, kinds=(WORKSPACES, NODE_CLAIMS, *kinds), patience=5.0
+        endpoint(args), field_manager=FIELD_MANAGER, kinds=known, patience=5.0
     ) as found:
         yield found
+
+
+def _documents(joined: str) -> Iterator[dict[str, Any]]:
+    """Those of the files that are there; ConfigError where one is no kubeconfig at all."""
+    for part in filter(None, joined.split(":")):
+        path = Path(part).expanduser()
+        if not path.exists():
+            continue
+        try:
+            document = yaml.safe_load(path.read_text("utf-8")) or {}
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is no kubeconfig: it is no YAML") from error
+        if not isinstance(document, dict):
+            raise ConfigError(f"{path} is no kubeconfig: it is no object")
+        yield document

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace
-from kaito import changes, cluster, merging, validate
+from kaito import changes, cluster, exits, merging, output, validate
 from kaito.changes import Difference, FieldChange, World
 from kube.client import Client
 from kube.config import ConfigError
@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     cluster.add_arguments(parser)
     add_installation(parser)
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    output.add_argument(parser, output.TEXT, output.JSON, output.YAML)
     parser.set_defaults(run=run)
 
 
@@ -85,19 +85,16 @@ def run(args: argparse.Namespace) -> int:
         ConfigError,
         OSError,
     ) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return exits.failed(error)
     except (KubeError, aiohttp.ClientError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if args.output == "json":
-        print(json.dumps([asdict(each) for each in found], indent=2))
-    else:
-        for line in lines(found):
-            print(line)
+        return exits.failed(error)
+    told = output.document([asdict(each) for each in found], args.output)
+    for line in lines(found) if told is None else [told]:
+        print(line)
     if any(each.effect == changes.REFUSED for each in found):
-        return 2
-    return 1 if any(each.fields or each.effect == changes.CREATE for each in found) else 0
+        return exits.UNTOLD
+    differs = any(each.fields or each.effect == changes.CREATE for each in found)
+    return exits.NO if differs else exits.DONE
 
 
 def installed(args: argparse.Namespace) -> Settings:
@@ -140,7 +137,11 @@ def _verdict(change: FieldChange) -> str:
 
 
 def _read(file: str) -> Iterator[Manifest]:
-    for manifest in validate.documents(validate.text(file)):
+    try:
+        manifests = list(validate.documents(validate.text(file)))
+    except validate.UnreadableError as error:
+        raise validate.UnreadableError(f"{file}: {error}") from error
+    for manifest in manifests:
         if not isinstance(manifest, dict) or manifest.get("kind") not in ("Workspace", "ConfigMap"):
             kind = manifest.get("kind") if isinstance(manifest, dict) else None
             print(f"{file}: {kind or 'no object'} is not looked at", file=sys.stderr)

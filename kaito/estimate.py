@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import sys
 from dataclasses import asdict
 from typing import Any, get_args
 
@@ -14,7 +12,7 @@ import aiohttp
 import msgspec
 
 from apis.kaito.v1beta1 import labels
-from kaito import machines
+from kaito import complete, exits, machines, output
 from kaito.machines import Machine, UnknownMachineError
 from presets import catalog, estimate, fetch, reference
 from presets.catalog import UnknownModelError
@@ -25,6 +23,7 @@ from presets.fits import Engine
 from presets.loading import LOAD_IN
 from presets.model import Model
 
+_ANNOTATION = "annotation"
 KEYS = (
     "nodes",
     "gpus_per_node",
@@ -43,9 +42,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="how many nodes of an instance type a preset needs",
         description="Say how many nodes of an instance type a preset needs, and how it is laid "
         "on them: the same answer that the workspace controller acts on. A model that is not in "
-        "the catalogue is looked up at Hugging Face ($HF_ENDPOINT).",
+        "the catalogue is looked up at Hugging Face ($HF_ENDPOINT). Exit status 0 where it fits, 1 "
+        "where it does not or is no known model, 2 where it cannot be told.",
     )
-    parser.add_argument("--preset", required=True, metavar="NAME", help="name, alias or HF id")
+    complete.of(
+        parser.add_argument("--preset", required=True, metavar="NAME", help="name, alias or HF id"),
+        complete.presets,
+    )
     parser.add_argument("--revision", default="", metavar="REV", help="branch, tag or commit")
     parser.add_argument(
         "--token-env", default="HF_TOKEN", metavar="NAME", help="variable with a Hugging Face token"
@@ -64,45 +67,35 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="fit",
         help="fit (default), or kaito for the numbers of KAITO v0.12",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        choices=("table", "json", "annotation"),
-        default="table",
-        help=f"annotation: {labels.GROUP}/resolved-model of a Workspace in a cluster that "
-        "does not reach Hugging Face",
+    output.add_argument(
+        parser,
+        *(output.TABLE, output.WIDE, output.JSON, output.YAML, _ANNOTATION),
+        more=f"{_ANNOTATION}: {labels.GROUP}/resolved-model of a Workspace in a cluster that does "
+        "not reach Hugging Face",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the estimate; 1 with the reason on stderr where there is none."""
+    """Print the estimate; 1 where the model does not fit, 2 where that cannot be told."""
     # Late, as the catalogues of all clouds need not be read for the other commands.
     from cloudproviders.errors import UnknownCloudError
 
     try:
         model = _model(args)
-        if args.output == "annotation":
+        if args.output == _ANNOTATION:
             print(msgspec.json.encode(model).decode())
             return 0
         machine = machines.of(args)
         fit = _fit(args, model, machine)
-    except (
-        DoesNotFitError,
-        RepositoryError,
-        UnknownCloudError,
-        UnknownMachineError,
-        UnknownModelError,
-        UnsupportedModelError,
-    ) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if args.output == "json":
-        told = {"model": model.hf_id or model.name, "revision": model.revision}
-        print(json.dumps(document(fit) | told))
-    else:
-        print(_table(model, machine, fit))
-    return 0
+    except (DoesNotFitError, UnknownModelError, UnsupportedModelError) as error:
+        return exits.failed(error, exits.NO)
+    except (RepositoryError, UnknownCloudError, UnknownMachineError) as error:
+        return exits.failed(error)
+    of = {"model": model.hf_id or model.name, "revision": model.revision}
+    told = output.document(document(fit) | of, args.output)
+    print(told or _table(model, machine, fit, wide=args.output == output.WIDE))
+    return exits.DONE
 
 
 def document(fit: Fit) -> dict[str, Any]:
@@ -155,7 +148,7 @@ async def _fetched(args: argparse.Namespace) -> Model:
         await hub.close()
 
 
-def _table(model: Model, machine: Machine, fit: Fit) -> str:
+def _table(model: Model, machine: Machine, fit: Fit, *, wide: bool) -> str:
     gpu = machine.gpu
     node = f"{gpu.count} x {gpu.model or 'GPU'}, {gpu.memory_gib:g} GiB each"
     rows = [
@@ -173,7 +166,11 @@ def _table(model: Model, machine: Machine, fit: Fit) -> str:
         rows.append(("GPU memory", f"{fit.gpu_memory_gib} GiB each{share}"))
     if fit.memory_gib:
         rows.append(("pod requests", f"{fit.memory_gib:g} GiB RAM, {fit.cpu:g} CPUs"))
-    return "\n".join(f"{label:<14} {value}" for label, value in rows)
+    if wide:
+        told = {row[0] for row in rows}
+        rows += [(key, str(value)) for key, value in asdict(fit).items() if key not in told]
+    width = max(14, *(len(label) for label, _ in rows))
+    return "\n".join(f"{label:<{width}} {value}" for label, value in rows)
 
 
 def _parallelism(fit: Fit) -> str:

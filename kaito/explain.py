@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +17,7 @@ from apis.kaito.v1beta1.labels import (
 )
 from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
-from kaito import chain, cluster
+from kaito import chain, cluster, complete, exits, output
 from kaito.chain import Event, Seen
 from kube.client import Client
 from kube.config import ConfigError
@@ -41,9 +39,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         " is usual, and print the whole chain behind it. Exit status 0 where it is ready, 1 where"
         " it is not, 2 where it cannot be looked at.",
     )
-    parser.add_argument("workspace", metavar="WORKSPACE")
+    complete.of(parser.add_argument("workspace", metavar="WORKSPACE"), complete.workspaces)
     cluster.add_arguments(parser)
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    output.add_argument(parser, output.TEXT, output.JSON, output.YAML)
     parser.set_defaults(run=run)
 
 
@@ -52,22 +50,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         seen = asyncio.run(_look(args))
     except (ConfigError, KubeError, OSError, aiohttp.ClientError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return exits.failed(error)
     if seen is None:
         where = cluster.namespace(args)
-        print(
-            f'error: there is no Workspace "{args.workspace}" in namespace "{where}"',
-            file=sys.stderr,
-        )
-        return 2
-    if args.output == "json":
-        print(json.dumps(document(seen), indent=2))
-    else:
-        for line in chain.lines(seen):
-            print(line)
+        return exits.failed(f'there is no Workspace "{args.workspace}" in namespace "{where}"')
+    print(output.document(document(seen), args.output) or "\n".join(chain.lines(seen)))
     told = seen.workspace.status.progress
-    return 0 if told is not None and told.stage == "Ready" else 1
+    return exits.DONE if told is not None and told.stage == "Ready" else exits.NO
 
 
 def document(seen: Seen) -> dict[str, Any]:

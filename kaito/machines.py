@@ -7,6 +7,7 @@ import difflib
 from dataclasses import dataclass, replace
 
 from apis.gpu import GPU
+from kaito import complete
 
 _INSTEAD = "--instance-type, --gpu-count with --gpu-memory, or --node-labels"
 
@@ -28,7 +29,9 @@ class Machine:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One of three ways to name it."""
-    parser.add_argument("--instance-type", metavar="SKU", default="")
+    complete.of(
+        parser.add_argument("--instance-type", metavar="SKU", default=""), complete.instance_types
+    )
     parser.add_argument("--cloud", default="azure", help="whose catalogue (default: azure)")
     parser.add_argument("--gpu-count", type=_count, metavar="N", help="of a node of your own")
     parser.add_argument("--gpu-memory", type=_count, metavar="GIB", help="of one GPU")

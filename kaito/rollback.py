@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from apis.kaito.v1beta1.labels import (
     WORKSPACE_HASH_ANNOTATION,
 )
 from apis.kaito.v1beta1.workspace import WORKSPACES, Workspace
-from kaito import changes, cluster, diff
+from kaito import changes, cluster, complete, diff, exits, output
 from kaito.changes import World
 from kube.apply import merge_patch
 from kube.client import Client
@@ -48,6 +47,10 @@ class NoRevisionError(LookupError):
     """There is nothing to go back to; the message says what there is."""
 
 
+class NoWorkspaceError(LookupError):
+    """There is none of that name."""
+
+
 class RefusedError(ValueError):
     """Going back would change what cannot be changed."""
 
@@ -58,16 +61,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "rollback",
         help="take a Workspace back to an earlier revision",
         description="Write the resource, inference and tuning of an earlier revision into a"
-        " Workspace, and say what that changes. Exit status 0 where it is done, 1 where it cannot"
-        " be done.",
+        " Workspace, and say what that changes. Exit status 0 where it is done, 1 where it is"
+        " refused or there is no such revision, 2 where it cannot be told.",
     )
-    parser.add_argument("workspace", metavar="WORKSPACE")
+    complete.of(parser.add_argument("workspace", metavar="WORKSPACE"), complete.workspaces)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--to-revision", type=int, metavar="N", help="default: the one before")
     chosen.add_argument("--list", action="store_true", help="print the revisions, write nothing")
     parser.add_argument("--dry-run", action="store_true", help="say what would change")
     cluster.add_arguments(parser)
     diff.add_installation(parser)
+    output.add_argument(
+        parser, output.TABLE, output.WIDE, output.JSON, output.YAML, more="of --list"
+    )
     parser.set_defaults(run=run)
 
 
@@ -79,11 +85,11 @@ def run(args: argparse.Namespace) -> int:
         for line in asyncio.run(_roll_back(args, diff.installed(args))):
             print(line)
     except ConflictError:
-        print("error: the Workspace was changed in the meantime; try again", file=sys.stderr)
-        return 1
+        return exits.failed("the Workspace was changed in the meantime; try again", exits.NO)
+    except (NoRevisionError, RefusedError) as error:
+        return exits.failed(error, exits.NO)
     except (
-        NoRevisionError,
-        RefusedError,
+        NoWorkspaceError,
         UnknownCloudError,
         SettingsError,
         ConfigError,
@@ -91,9 +97,8 @@ def run(args: argparse.Namespace) -> int:
         OSError,
         aiohttp.ClientError,
     ) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return exits.failed(error)
+    return exits.DONE
 
 
 def chosen(workspace: Workspace, kept: Sequence[Kept], number: int | None) -> Kept:
@@ -140,15 +145,30 @@ def patch(workspace: Workspace, document: Manifest) -> Manifest:
     return {**changed, "metadata": {**changed.get("metadata", {}), **locked}}
 
 
-def table(workspace: Workspace, kept: Iterable[Kept]) -> Iterator[str]:
+def table(workspace: Workspace, kept: Iterable[Kept], *, wide: bool = False) -> str:
     """The revisions, the newest first."""
+    rows = []
+    for told in documents(workspace, kept):
+        here = " (present)" if told["present"] else ""
+        row = [str(told["revision"]), told["created"], told["name"], told["what"] + here]
+        rows.append([*row, told["hash"]] if wide else row)
+    header = ("REVISION", "CREATED", "NAME", "WHAT", *(("HASH",) if wide else ()))
+    return output.table(header, rows)
+
+
+def documents(workspace: Workspace, kept: Iterable[Kept]) -> Iterator[dict[str, Any]]:
+    """The same for programs."""
     present = revision.spec_hash(workspace)
-    yield f"{'REVISION':<10}{'CREATED':<22}{'NAME':<36}WHAT"
     for each in sorted(kept, key=lambda one: one.revision, reverse=True):
         made = each.metadata.creation_timestamp
-        when = f"{made:%Y-%m-%dT%H:%M:%SZ}" if made else ""
-        here = " (present)" if _hash(each) == present else ""
-        yield f"{each.revision:<10}{when:<22}{each.metadata.name:<36}{_summary(each)}{here}"
+        yield {
+            "revision": each.revision,
+            "created": f"{made:%Y-%m-%dT%H:%M:%SZ}" if made else "",
+            "name": each.metadata.name,
+            "what": _summary(each),
+            "present": _hash(each) == present,
+            "hash": _hash(each),
+        }
 
 
 def _summary(kept: Kept) -> str:
@@ -172,7 +192,9 @@ async def _roll_back(args: argparse.Namespace, settings: Settings) -> list[str]:
         of_workspace = f"{REVISION_NAME_LABEL}={name}"
         kept = (await client.list(REVISIONS, namespace=namespace, labels=of_workspace)).items
         if args.list:
-            return list(table(workspace, kept))
+            told = output.document(list(documents(workspace, kept)), args.output)
+            wide = args.output == output.WIDE
+            return [table(workspace, kept, wide=wide) if told is None else told]
         target = chosen(workspace, kept, args.to_revision)
         for _ in range(_TRIES - 1):
             with suppress(ConflictError):
@@ -184,7 +206,7 @@ async def _roll_back(args: argparse.Namespace, settings: Settings) -> list[str]:
 async def _read(client: Client, name: str, namespace: str) -> Workspace:
     workspace = await client.get(WORKSPACES, name, namespace)
     if workspace is None:
-        raise NoRevisionError(f'there is no Workspace "{name}" in namespace "{namespace}"')
+        raise NoWorkspaceError(f'there is no Workspace "{name}" in namespace "{namespace}"')
     return workspace
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,12 +18,28 @@ import yaml
 
 from apis.errors import FieldError
 from apis.kaito import admission, defaults
+from apis.kaito.v1beta1 import labels
 from apis.kaito.validation import Facts
 from apis.kaito.validation.facts import NODE_PROVISIONERS, NODECLAIM
 from apis.karpenter.v1 import validation as karpenter
+from kaito import exits, output
 from kube.meta import Manifest
 
-KINDS = {"Workspace": "kaito.sh", "NodeClaim": "karpenter.sh", "NodePool": "karpenter.sh"}
+KINDS = {
+    "Workspace": "kaito.sh",
+    "RAGEngine": "kaito.sh",
+    "NodeClaim": "karpenter.sh",
+    "NodePool": "karpenter.sh",
+}
+_OURS = ("Workspace", "RAGEngine")
+_BESIDE = (
+    ("v1", "ConfigMap"),
+    ("v1", "PersistentVolume"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "Secret"),
+    ("storage.k8s.io/v1", "StorageClass"),
+)
+"""Kubernetes' own, which stand beside ours in many a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,8 @@ class Finding:
     name: str
     error: FieldError
     warning: bool = False
+    readable: bool = True
+    """Whether there is a verdict at all."""
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.name}: " if self.kind else ""
@@ -52,9 +69,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """`validate` with its flags; `run` is its `run` default."""
     parser = subparsers.add_parser(
         "validate",
-        help="check Workspace, NodeClaim and NodePool manifests as admission would",
+        help="check Workspace, RAGEngine, NodeClaim and NodePool manifests as admission would",
         description="Check manifests as admission would, without a cluster. Exit status 1 and a"
-        " line for each error where something is wrong; warnings leave it at 0.",
+        " line for each error where something is wrong, 2 where it cannot be told; warnings"
+        " leave it at 0.",
     )
     parser.add_argument(
         "-f",
@@ -71,26 +89,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=NODECLAIM,
         help=f"where nodes come from (default: {NODECLAIM})",
     )
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    output.add_argument(parser, output.TEXT, output.JSON, output.YAML)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; 0 where nothing is wrong, else 1."""
+    """Print the findings; 0 where nothing is wrong, 1 where something is, 2 where a file could not
+    be read, whatever the others say."""
     from cloudproviders.errors import UnknownCloudError
 
     try:
         known = facts(args.cloud, args.node_provisioner)
     except UnknownCloudError as error:
-        print(f"error: --cloud: {error}", file=sys.stderr)
-        return 1
+        return exits.failed(f"--cloud: {error}")
     findings = [each for file in args.filename for each in check(file, known)]
-    if args.output == "json":
-        print(json.dumps([_document(each) for each in findings], indent=2))
-    else:
-        for each in findings:
-            print(each)
-    return 1 if any(not each.warning for each in findings) else 0
+    told = output.document([_document(each) for each in findings], args.output)
+    for line in findings if told is None else [told]:
+        print(line)
+    if any(not each.readable for each in findings):
+        return exits.UNTOLD
+    return exits.NO if any(not each.warning for each in findings) else exits.DONE
 
 
 def facts(cloud: str, node_provisioner: str) -> Facts:
@@ -119,7 +137,7 @@ def check(file: str, known: Facts) -> Iterator[Finding]:
     try:
         manifests = list(documents(text(file)))
     except UnreadableError as error:
-        yield Finding(shown, "", "", FieldError("", str(error)))
+        yield Finding(shown, "", "", FieldError("", str(error)), readable=False)
         return
     if not manifests:
         yield Finding(shown, "", "", FieldError("", "holds no objects"))
@@ -129,7 +147,7 @@ def check(file: str, known: Facts) -> Iterator[Finding]:
             message = f"document {number} is no object with apiVersion and kind"
             yield Finding(shown, "", "", FieldError("", message))
             continue
-        if _is_config_map(manifest):
+        if (manifest.get("apiVersion"), manifest.get("kind")) in _BESIDE:
             continue
         kind, name = _identity(manifest)
         known = _with_config(known, manifest, config_maps)
@@ -169,20 +187,20 @@ def refusals(manifest: Manifest, known: Facts) -> list[FieldError]:
                 f" known are {ours}",
             )
         ]
-    if kind == "Workspace":
+    if kind in _OURS:
         return admission.refusals(defaults.default(manifest, byo=known.byo), known)
     return karpenter.refusals(manifest)
 
 
 def remarks(manifest: Manifest, known: Facts) -> list[FieldError]:
     """What admission would warn of in an object that it takes."""
-    if manifest["kind"] != "Workspace":
+    if manifest["kind"] not in _OURS:
         return []
     return admission.remarks(defaults.default(manifest, byo=known.byo), known)
 
 
 def _is_config_map(manifest: object) -> bool:
-    """One that stands beside the Workspace that names it, as in examples."""
+    """One that stands beside the object that names it, as in examples."""
     return (
         isinstance(manifest, dict)
         and manifest.get("kind") == "ConfigMap"
@@ -191,12 +209,30 @@ def _is_config_map(manifest: object) -> bool:
 
 
 def _with_config(known: Facts, manifest: Manifest, found: Mapping[str, Manifest]) -> Facts:
-    """With the ConfigMap that the Workspace names, where the file has it."""
-    parts = (manifest.get("inference"), manifest.get("tuning"))
-    names = {str(part["config"]) for part in parts if isinstance(part, dict) and part.get("config")}
+    """With the ConfigMap that the object names, where the file has it."""
+    names = _config_names(manifest)
     if not names or not names.issubset(found.keys()):
         return dataclasses.replace(known, config_map=None)
     return dataclasses.replace(known, config_map=lambda name: found[name].get("data") or {})
+
+
+def _config_names(manifest: Manifest) -> set[str]:
+    if manifest.get("kind") == "RAGEngine":
+        part: Any = manifest
+        for step in ("spec", "guardrails", "configMapRef"):
+            part = part.get(step) if isinstance(part, dict) else None
+        parts, key = [part, _annotated(manifest)], "name"
+    else:
+        parts, key = [manifest.get("inference"), manifest.get("tuning")], "config"
+    return {str(part[key]) for part in parts if isinstance(part, dict) and part.get(key)}
+
+
+def _annotated(manifest: Manifest) -> dict[str, Any]:
+    """The settings of a RAGEngine, as a reference."""
+    metadata = manifest.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    given = annotations if isinstance(annotations, dict) else {}
+    return {"name": given.get(labels.RAG_SETTINGS_ANNOTATION)}
 
 
 def text(file: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kaito import validate
+from kaito import exits, validate
 from kaito.compose import machine
 from kube.meta import Manifest
 
@@ -40,7 +40,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Write a Compose file that runs a Workspace on one machine: the same image,"
         " command, environment, files and volumes as the controller's pod. With --workspace, read"
         " such a file and write its Workspace and ConfigMap, with what was edited in the services."
-        " Warnings say what is not the same as on a cluster. Exit status 1 where there is none.",
+        " Warnings say what is not the same as on a cluster. Exit status 0, 1 where the Workspace"
+        " cannot run there, 2 where it cannot be told: a file, or a flag.",
     )
     parser.add_argument(
         "-f",
@@ -65,7 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file; 1 with the reasons on stderr where there is none."""
+    """Write the file; 1 or 2 with the reasons on stderr where there is none."""
     # Late, as these read the catalogues.
     from cloudproviders.errors import UnknownCloudError
     from kaito.compose.table import ComposeError
@@ -78,16 +79,20 @@ def run(args: argparse.Namespace) -> int:
         text, said = _back(args) if args.workspace else _there(args)
         _write(args.output, text)
     except ComposeError as error:
-        return _refused(f"{shown}: {line}" for line in error.lines)
-    except (validate.UnreadableError, UserError) as error:
-        return _refused([f"{shown}: {error}"])
+        for line in error.lines:
+            exits.failed(f"{shown}: {line}")
+        return exits.NO
+    except UserError as error:
+        return exits.failed(f"{shown}: {error}", exits.NO)
+    except validate.UnreadableError as error:
+        return exits.failed(f"{shown}: {error}")
     except (UnknownCloudError, UnknownMachineError, SettingsError) as error:
-        return _refused([str(error)])
+        return exits.failed(error)
     except OSError as error:
-        return _refused([f"{args.output}: cannot be written: {error.strerror}"])
+        return exits.failed(f"{args.output}: cannot be written: {error.strerror}")
     for line in said:
         print(f"{shown}: {line}", file=sys.stderr)
-    return 0
+    return exits.DONE
 
 
 def _there(args: argparse.Namespace) -> tuple[str, list[str]]:
@@ -205,9 +210,3 @@ def _write(where: str, text: str) -> None:
         sys.stdout.write(text)
     else:
         Path(where).write_text(text, "utf-8")
-
-
-def _refused(lines: Any) -> int:
-    for line in lines:
-        print(f"error: {line}", file=sys.stderr)
-    return 1

@@ -12,9 +12,9 @@ from apis.kaito.v1beta1.workspace import Workspace
 from kaito import machines
 from kaito.machines import UnknownMachineError
 from workspace_controller.nodes import shapes
+from workspace_controller.nodes.asking import NodeOwner, NodesSeen
 from workspace_controller.nodes.byo import BringYourOwn
 from workspace_controller.nodes.provisioner import NodeShape
-from workspace_controller.workspace.observed import Observed
 
 _HOW = (
     "resource.instanceType is not set: say what this machine has, by --cpus with --memory,"
@@ -28,9 +28,9 @@ class OneMachine(BringYourOwn):
 
     machine: NodeShape = field(kw_only=True)
 
-    def shape(self, workspace: Workspace, seen: Observed) -> NodeShape | None:
+    def shape(self, owner: NodeOwner, seen: NodesSeen) -> NodeShape | None:
         """What `resource.partition` leaves of the machine."""
-        asked = workspace.resource.partition if workspace.resource else None
+        asked = owner.resource.partition if owner.resource else None
         return self.machine if asked is None else shapes.part(self.machine, asked)
 
 

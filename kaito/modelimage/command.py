@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from apis import container
 from hub.choice import MISTRAL, Request
 from hub.repository import ENDPOINT
+from kaito import exits, output
 from kaito.modelimage import describe, pack, places, provenance, source
 from kaito.modelimage.pack import Labels
 from kaito.modelimage.places import InDirectory, Place
@@ -28,6 +28,10 @@ from oci.web import Web
 
 _MIB = 1 << 20
 _INTERRUPTED = 130
+_ENDS = (
+    " Exit status 0 where it is done, 1 where it cannot be, 2 where a file cannot be read,"
+    " 130 where it was interrupted."
+)
 _PLACES = "oci:DIRECTORY[:TAG] or docker://REGISTRY/NAME:TAG"
 
 
@@ -42,11 +46,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     commands = parser.add_subparsers(dest="model_image", required=True, metavar="COMMAND")
     _build_parser(commands)
-    inspect = commands.add_parser("inspect", help="what an image holds, and where it is from")
+    inspect = commands.add_parser(
+        "inspect",
+        help="what an image holds, and where it is from",
+        description="Print labels, layers and files of a model image." + _ENDS,
+    )
     inspect.add_argument("image", metavar="IMAGE", help=_PLACES)
-    inspect.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    output.add_argument(inspect, output.TEXT, output.JSON, output.YAML)
     inspect.set_defaults(run=run, act=_inspect)
-    push = commands.add_parser("push", help="a layout on disk to a registry")
+    push = commands.add_parser(
+        "push",
+        help="a layout on disk to a registry",
+        description="Push an image; layers that the registry has are not sent again." + _ENDS,
+    )
     push.add_argument("image", metavar="IMAGE", help="oci:DIRECTORY[:TAG]")
     push.add_argument("to", metavar="TO", help="docker://REGISTRY/NAME:TAG")
     push.set_defaults(run=run, act=_push)
@@ -55,20 +67,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status 1 with the reason where it cannot be done."""
+    """Exit status 1 or 2 with the reason where it cannot be done."""
     try:
         args.act(args, os.environ)
     except KeyboardInterrupt:
         print("stopped: nothing is named that is not whole; run it again to go on", file=sys.stderr)
         return _INTERRUPTED
-    except (TransferError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except TransferError as error:
+        return exits.failed(error, exits.NO)
+    except OSError as error:
+        return exits.failed(error)
+    return exits.DONE
 
 
 def _build_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    build = commands.add_parser("build", help="pack a model")
+    build = commands.add_parser(
+        "build",
+        help="pack a model",
+        description="Pack a model of a directory or of Hugging Face as an image." + _ENDS,
+    )
     build.add_argument(
         "model", metavar="MODEL", help="a directory, or owner/name[@commit] of Hugging Face"
     )
@@ -136,6 +153,7 @@ def _push(args: argparse.Namespace, environment: Mapping[str, str]) -> None:
     place, to = _place(args.image, environment), _place(args.to, environment)
     if not isinstance(place, InDirectory) or isinstance(to, InDirectory):
         raise TransferError("push goes from oci:DIRECTORY to docker://REGISTRY/NAME:TAG")
+    _require(place)
     image = layout.read(place.directory, place.tag)
     notes = layout.referrers(place.directory, digest(image.manifest))
     _send(to, image, notes, args, environment)
@@ -143,11 +161,10 @@ def _push(args: argparse.Namespace, environment: Mapping[str, str]) -> None:
 
 def _inspect(args: argparse.Namespace, environment: Mapping[str, str]) -> None:
     place = _place(args.image, environment)
+    _require(place)
     found = describe.look(place, _credentials(args, environment), Web())
-    if args.output == "json":
-        print(json.dumps(describe.document(found), indent=2))
-        return
-    for line in describe.lines(found):
+    told = output.document(describe.document(found), args.output)
+    for line in describe.lines(found) if told is None else [told]:
         print(line)
 
 
@@ -185,10 +202,16 @@ def _place(text: str, environment: Mapping[str, str]) -> Place:
     )
 
 
+def _require(place: Place) -> None:
+    """FileNotFoundError where there is not even a directory to judge."""
+    if isinstance(place, InDirectory) and not place.directory.is_dir():
+        raise FileNotFoundError(f"there is no directory {place.directory}")
+
+
 def _credentials(args: argparse.Namespace, environment: Mapping[str, str]) -> Credentials:
     if args.credentials is not None:
         if not args.credentials.exists():
-            raise TransferError(f"--push-credentials: there is no {args.credentials}")
+            raise FileNotFoundError(f"--push-credentials: there is no {args.credentials}")
         return credentials.load(args.credentials)
     own = Path(environment.get("DOCKER_CONFIG") or Path.home() / ".docker", "config.json")
     return credentials.load(own) if own.is_file() else credentials.NONE

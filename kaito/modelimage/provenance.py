@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
 from kaito.modelimage.source import Source
+from kaito.version import DISTRIBUTION, distribution
 from oci.image import Image, Packed, canonical, descriptor, digest
 from oci.layers import bytes_layer
 
@@ -14,13 +14,12 @@ STATEMENT = "application/vnd.in-toto+json"
 PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://kaito.sh/model-image/v1"
 _BUILDER = "https://kaito.sh/kaito-py/model-image"
-_DISTRIBUTION = "kaito-py"
 
 
 def attached(source: Source, packed: Packed, files: Mapping[str, str], version: str = "") -> Image:
     """The artifact that names the image as its subject. `files`: digests by name; `version` is
     the builder's. There is no time in it, so the same build is the same statement."""
-    statement = canonical(_statement(source, packed, files, version or builder_version()))
+    statement = canonical(_statement(source, packed, files, version or distribution()))
     layer = bytes_layer(statement, STATEMENT)
     return Image(
         [layer],
@@ -28,14 +27,6 @@ def attached(source: Source, packed: Packed, files: Mapping[str, str], version: 
         artifact_type=STATEMENT,
         subject=descriptor(packed),
     )
-
-
-def builder_version() -> str:
-    """Of the distribution; `unreleased` where it runs from a checkout alone."""
-    try:
-        return importlib.metadata.version(_DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return "unreleased"
 
 
 def _statement(
@@ -57,7 +48,7 @@ def _statement(
                     ),
                 ],
             },
-            "runDetails": {"builder": {"id": _BUILDER, "version": {_DISTRIBUTION: version}}},
+            "runDetails": {"builder": {"id": _BUILDER, "version": {DISTRIBUTION: version}}},
         },
     }
 

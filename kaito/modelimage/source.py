@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Hub:
     """Hugging Face as the user reaches it. `cache` keeps what was downloaded for the next time."""
 
     endpoint: str
-    token: str
+    token: str = field(repr=False)
     cache: Path
     web: Web
     watch: Watch

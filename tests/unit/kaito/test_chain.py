@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from apis.kaito.v1beta1.status import ForeignEdit, Progress
+from apis.kaito.v1beta1.status import ColdStart, ForeignEdit, Progress
 from kaito.chain import Event, Seen, age, lines
 from kube.meta import Condition
 from kube.objects import Pod, Unstructured
@@ -53,6 +53,12 @@ def test_the_first_lines_are_the_answer():
 
 def test_a_workspace_that_nobody_has_looked_at_says_so():
     assert "no controller has looked at it yet" in text()
+
+
+def test_where_the_newest_starts_time_went():
+    start = ColdStart(pod="falcon-0", seconds="98", stages={"launch": "40", "image": "30"})
+    told = text(workspace=workspace(progress=WAITING, cold_start=start))
+    assert "newest start: 98 s (launch 40 s, image 30 s)" in told
 
 
 def test_a_claim_tells_its_conditions_and_its_node():

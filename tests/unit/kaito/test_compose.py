@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kaito import exits
 from kaito.__main__ import main
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -105,24 +106,36 @@ def test_standard_input(
 
 
 REFUSED = [
+    (("--gpu-count", "1", "--gpu-memory", "2"), "resource.labelSelector: phi-4-mini-instruct"),
+    ((*OWN, "--name", "other"), "holds no Workspace other"),
+    ((*OWN, "--workspace"), "is no Compose file: it must hold one document"),
+]
+CANNOT_TELL = [
     ((), "resource.instanceType is not set: say what this machine has, by --cpus with --memory"),
     (("--cpus", "4"), "--cpus and --memory go together"),
     (("--instance-type", "Standard_Nothing"), "unknown instance type 'Standard_Nothing' of azure"),
-    (("--gpu-count", "1", "--gpu-memory", "2"), "resource.labelSelector: phi-4-mini-instruct"),
     ((*OWN, "--set", "WEIGHTS_CACHE"), "--set WEIGHTS_CACHE: write NAME=VALUE"),
     ((*OWN, "--set", "METRICS_PORT=1"), "--set METRICS_PORT: no pod rests on it; one of: ESTIMAT"),
     ((*OWN, "--set", "WEIGHTS_CACHE=x"), "WEIGHTS_CACHE is 'x'; one of: node, pod, nvme"),
-    ((*OWN, "--name", "other"), "holds no Workspace other"),
-    ((*OWN, "--workspace"), "is no Compose file: it must hold one document"),
     ((*OWN, "-o", "/nowhere/compose.yaml"), "/nowhere/compose.yaml: cannot be written: No such"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "told"), REFUSED)
+@pytest.mark.parametrize(
+    ("status", "arguments", "told"),
+    [
+        *((exits.NO, *each) for each in REFUSED),
+        *((exits.UNTOLD, *each) for each in CANNOT_TELL),
+    ],
+)
 def test_what_is_wrong_is_one_sentence(
-    arguments: tuple[str, ...], told: str, mine: str, capsys: pytest.CaptureFixture[str]
+    status: int,
+    arguments: tuple[str, ...],
+    told: str,
+    mine: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert compose("-f", mine, *arguments) == 1
+    assert compose("-f", mine, *arguments) == status
     said = capsys.readouterr()
     assert said.out == ""
     (line,) = said.err.splitlines()
@@ -133,7 +146,6 @@ def test_what_is_wrong_is_one_sentence(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("kind: [", "no YAML: line 1"),
         ("kind: Pod", "holds no Workspace"),
         (BYO.replace("phi-4-mini-instruct", "phi-4-mini-instruckt"), "did you mean"),
         (BYO.replace("owner", "").replace("name: options}\ndata", "name: other}\ndata"), "options"),

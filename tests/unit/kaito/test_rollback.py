@@ -76,7 +76,7 @@ def test_the_restored_is_what_was_meant_then():
 
 
 def test_the_list_shows_what_was_served_the_newest_first():
-    lines = list(rollback.table(PRESENT, [FIRST, SECOND, THIRD]))
+    lines = rollback.table(PRESENT, [FIRST, SECOND, THIRD]).splitlines()
     assert [line.split()[0] for line in lines] == ["REVISION", "3", "2", "1"]
     assert lines[1].endswith("small-1b; config options (present)")
     assert lines[2].endswith("small-1b; adapters a")

@@ -53,6 +53,8 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
         ("workspace-gemma-3-270m-vllm.yaml", "local"),
         ("workspace-phi-4-mini.yaml", "azure"),
         ("workspace-tuning-phi-4-mini.yaml", "azure"),
+        ("ragengine-minilm.yaml", "local"),
+        ("ragengine-object-store.yaml", "aws"),
     ],
 )
 def test_the_examples_are_valid(
@@ -109,11 +111,10 @@ def test_a_good_object_says_nothing(file: Path, capsys: pytest.CaptureFixture[st
             "kind: Pod\napiVersion: v1\nmetadata: {name: p}\n",
             [],
             'Pod p: kind: "Pod" of "v1" cannot be judged; known are Workspace (kaito.sh),'
+            " RAGEngine (kaito.sh),"
             " NodeClaim (karpenter.sh), NodePool (karpenter.sh)",
             id="foreign kind",
         ),
-        pytest.param("a: [b\n", [], "no YAML: line 2, column 1: expected", id="malformed"),
-        pytest.param("a: \x00\n", [], "no YAML:", id="control character"),
         pytest.param("- a\n", [], "document 1 is no object with apiVersion", id="a list"),
         pytest.param("", [], "holds no objects", id="empty"),
         pytest.param("metadata: 3\nkind: {}\n", [], "kind:", id="odd shapes"),
@@ -191,19 +192,30 @@ def test_the_early_form_is_taken(file: Path, capsys: pytest.CaptureFixture[str])
     assert lines(capsys) == []
 
 
-def test_a_file_that_is_not_there(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert validate(file, None) == 1
-    assert lines(capsys) == [f"{file}: cannot be read: No such file or directory"]
-
-
-def test_a_file_that_is_no_text(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_bytes(b"kind: \xff\n")
-    assert validate(file, None) == 1
-    assert lines(capsys) == [f"{file}: no UTF-8 at byte 6"]
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(None, "cannot be read: No such file or directory", id="not there"),
+        pytest.param(b"kind: \xff\n", "no UTF-8 at byte 6", id="no text"),
+        pytest.param(b"a: [b\n", "no YAML: line 2, column 1: expected", id="malformed"),
+        pytest.param(b"a: \x00\n", "no YAML:", id="control character"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_beside_what_is_wrong_in_others(
+    file: Path, content: bytes | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        file.write_bytes(content)
+    other = file.with_name("claim.yaml")
+    other.write_text(CLAIM)
+    assert main(["validate", "-f", str(file), "-f", str(other)]) == 2
+    unreadable, wrong = lines(capsys)
+    assert unreadable.startswith(f"{file}: {said}")
+    assert wrong.startswith(f"{other}: NodeClaim claim: ")
 
 
 def test_an_unknown_cloud(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert validate(file, GOOD, "--cloud", "moon") == 1
+    assert validate(file, GOOD, "--cloud", "moon") == 2
     assert "moon" in capsys.readouterr().err
 
 
