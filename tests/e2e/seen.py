@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from localcluster.cluster import Cluster
 
 T = TypeVar("T")
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Machines:
@@ -75,3 +80,17 @@ def condition(manifest: dict[str, Any], kind: str) -> dict[str, Any]:
 def serves(kubectl: Callable[..., str], workspace: str) -> bool:
     found = condition(get(kubectl, "workspace", workspace), "InferenceReady")
     return found.get("status") == "True"
+
+
+def run_demo(*words: str) -> str:
+    """Run the demo; its whole output."""
+    result = subprocess.run(
+        [sys.executable, "-m", "localcluster.demo", *words],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,7 +21,7 @@ from localcluster.commands import CommandError
 from localcluster.demo import PROMPT
 from localcluster.models import Models
 from tests.adapters_data import config_map, write_adapter
-from tests.e2e.seen import Machines, condition, get, serves, until
+from tests.e2e.seen import Machines, condition, get, run_demo, serves, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -31,23 +29,9 @@ REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = "workspace-gemma-3-270m"
 
 
-def _demo(*words: str) -> str:
-    """Run the demo; its whole output."""
-    result = subprocess.run(
-        [sys.executable, "-m", "localcluster.demo", *words],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
-    return result.stdout
-
-
 @pytest.fixture(scope="module")
 def demo(cluster: Cluster) -> str:
-    return _demo("up")
+    return run_demo("up")
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +147,7 @@ def test_node_claim_and_node_tell_of_each_other(kubectl: Callable[..., str]) -> 
 
 def test_a_second_run_builds_and_makes_nothing(kubectl: Callable[..., str]) -> None:
     before = _claims(kubectl, EXAMPLE)[0]["metadata"]["uid"]
-    said = _demo("up")
+    said = run_demo("up")
     assert "Tokyo" in said
     assert "build image" not in said
     assert [each["metadata"]["uid"] for each in _claims(kubectl, EXAMPLE)] == [before]
@@ -279,7 +263,8 @@ def test_a_static_pool_keeps_its_nodes(cluster: Cluster, kubectl: Callable[..., 
 
 
 def test_the_chart_grants_the_provisioner_all_that_it_does(kubectl: Callable[..., str]) -> None:
-    said = kubectl("logs", "-n", "gpu-provisioner", "deployment/gpu-provisioner", "--tail=-1")
+    both = ("-n", "gpu-provisioner", "-l", "app.kubernetes.io/name=gpu-provisioner")
+    said = kubectl("logs", *both, "--tail=-1")
     assert "controllers started" in said
     assert "forbidden" not in said.casefold()
 
@@ -356,7 +341,7 @@ def test_the_api_server_may_be_gone_for_a_minute(
 
 
 def test_vllm_answers_on_the_cpu_beside_it(demo: str) -> None:
-    assert "Tokyo" in _demo("up", "--engine", "vllm").rpartition("answer:")[2]
+    assert "Tokyo" in run_demo("up", "--engine", "vllm").rpartition("answer:")[2]
 
 
 def test_an_adapter_comes_and_goes_without_a_restart(
@@ -433,7 +418,7 @@ def test_an_edit_of_the_options_reaches_the_pod(demo: str, kubectl: Callable[...
 def test_down_shows_that_node_and_claim_go_and_leaves_nothing(
     cluster: Cluster, kubectl: Callable[..., str]
 ) -> None:
-    said = _demo("down")
+    said = run_demo("down")
     assert "NodeClaims: gone" in said
     assert "nothing is left" in said
     assert cluster.leftovers() == []

@@ -21,9 +21,9 @@ from kaito.__main__ import main as kaito_main
 from localcluster import demo
 from localcluster.cluster import Cluster, Settings
 from localcluster.commands import CommandError
-from localcluster.demo import Stages, Tools
 from localcluster.images import by_reference
 from localcluster.recipes import REGISTRY, TAG
+from localcluster.stages import Stages, Tools
 from tests import tuning_data
 from tests.e2e.seen import get, serves, until
 from tests.fakes.downloads import Files

@@ -45,6 +45,7 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = int(free.getsockname()[1])
         self.log_file = log
+        self.keys = log.parent / "keys"
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [*argv, f"--port={self.port}", "--host=127.0.0.1"],

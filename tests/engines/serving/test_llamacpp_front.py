@@ -60,12 +60,37 @@ def test_a_context_that_does_not_fit_is_made_to(server: Server) -> None:
     assert {slot["n_ctx"] for slot in server.get("/slots").document} == {tokens}
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/slots", "/metrics"])
+def test_another_key_holds_without_another_start(server: Server) -> None:
+    """As the kubelet brings it: old and new side by side, then the new one alone."""
+    another = "sk-that-is-new"
+    _bring(server, first=KEY, second=another)
+    assert server.get("/v1/models", another).status == 200
+    assert server.get("/v1/models").status == 200
+    _bring(server, second=another)
+    assert server.get("/v1/models").status == 401
+    _bring(server)
+    assert server.get("/v1/models", another).status == 401
+    _bring(server, first=KEY)
+    assert server.get("/v1/models").status == 200
+
+
+def _bring(server: Server, **keys: str) -> None:
+    """Other files in the directory, and no doubt that it is another moment."""
+    for each in server.keys.iterdir():
+        each.unlink()
+    for name, key in keys.items():
+        (server.keys / name).write_text(key)
+    later = server.keys.stat().st_mtime_ns + 1_000_000_000
+    os.utime(server.keys, ns=(later, later))
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/slots"])
 def test_nobody_asks_without_a_key(server: Server, path: str) -> None:
     for key in ("", "sk-another"):
         assert server.get(path, key).status == 401
     assert server.get(path).status == 200
-    assert server.get("/health", key="").status == 200
+    for path in ("/health", "/metrics"):
+        assert server.get(path, key="").status == 200
 
 
 def test_a_stream_that_runs_when_the_server_is_told_to_end_ends_first(server: Server) -> None:

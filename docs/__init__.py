@@ -1,0 +1,1 @@
+"""What people read, and what writes the generated part of it."""
