@@ -117,8 +117,8 @@ EMBEDDING = (
         "What an OpenAI-compatible service is asked for; unset: the first that it has.", unset="",
     ),
     Variable(
-        "RAG_EMBEDDING_BATCH_TOKENS", "2048", whole(1),
-        "Of documents that are embedded at once; so long does a query wait.",
+        "RAG_EMBEDDING_BATCH_TOKENS", "", whole(1),
+        "Of documents that are embedded at once; unset: 128 by ONNX Runtime, else 2048.",
     ),
     Variable("RAG_EMBEDDING_TIMEOUT_SECONDS", "60", between(1), "Of one request to the service."),
     Variable(

@@ -115,6 +115,10 @@ class MeasuredStore:
     def wait_writable(self, seconds: float) -> bool:
         return self._store.wait_writable(seconds)
 
+    @property
+    def elsewhere(self) -> bool:
+        return self._store.elsewhere
+
     def names(self) -> list[str]:
         return self._store.names()
 

@@ -87,6 +87,11 @@ class Store(Protocol):
 
     def wait_writable(self, seconds: float) -> bool: ...
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether `get` asks another process; else it may be called where nothing may wait."""
+        ...
+
     def names(self) -> list[str]: ...
 
     def get(self, name: str) -> Index:

@@ -19,8 +19,8 @@ from rag.protocols import Embedder, Index, Store
 from rag.searches import SearchQueue
 
 BATCH = 8
-"""Searches at once. More would gain little, and let the first of them wait for all: of 16 that come
-together half are answered sooner so (docs/benchmarks.md)."""
+"""Searches at once. More would gain little, and let the first of them wait for one product of
+matrices more."""
 _MOST_THREADS = 4
 _LOOKUPS = 4
 """At once; of a store elsewhere each is a round trip."""
@@ -105,6 +105,8 @@ class Retriever:
         self._lookups.shutdown()
 
     async def _index(self, name: str) -> Index:
+        if not self._store.elsewhere:
+            return self._store.get(name)
         find = partial(self._store.get, name)
         return await asyncio.get_running_loop().run_in_executor(self._lookups, find)
 

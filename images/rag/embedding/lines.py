@@ -1,7 +1,6 @@
-"""Who waits for the one thread that computes: queries before documents, in the order of coming.
+"""Who waits for the threads that compute: queries before documents, in the order of coming.
 
-Documents are taken in portions, so that a query waits for one portion at most; queries that wait at
-the same time are taken together.
+Documents are taken in portions, so that a query waits for one portion at most.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from rag.documents import Vectors
 from rag.embedding import priority
 from rag.errors import EmbedderError
 
-QUERIES = 32
-"""At once."""
 _BYTES = 3
 """Of UTF-8 a token has so many at least, on the average of most texts in most languages; portions
 need no better guess."""
@@ -32,6 +29,19 @@ _Entry = TypeVar("_Entry")
 _Query: TypeAlias = tuple[str, Future[Vectors]]
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a model is fed best. What computes one call by all cores wants large ones; what computes
+    each by one core wants as many at once as there are cores, and small ones: nothing is padded,
+    and nobody waits for the rest of a batch."""
+
+    threads: int
+    queries: int
+    """In one call, of those that wait."""
+    batch_tokens: int
+    """In one call, of documents, padding included; one text is never too long."""
+
+
 @dataclass(slots=True)
 class _Request:
     """Texts of one caller; those that are alike in length are embedded together."""
@@ -39,29 +49,42 @@ class _Request:
     texts: Sequence[str]
     portions: deque[list[int]]
     answer: Future[Vectors]
-    parts: dict[int, Vectors] = field(default_factory=dict)
+    found: dict[int, Vectors] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.found) == len(self.texts)
 
     def whole(self) -> Vectors:
         """In the order of the texts, of which there is one at least."""
-        return np.stack([self.parts[at] for at in range(len(self.texts))])
+        return np.stack([self.found[at] for at in range(len(self.texts))])
 
 
 class Lines:
-    """A thread, and what it has to do. Safe to call from any thread."""
+    """Threads, and what they have to do. Safe to call from any thread."""
 
-    def __init__(self, encode: Encode, batch_tokens: int) -> None:
+    def __init__(self, encode: Encode, pace: Pace) -> None:
+        """`encode` is called by so many threads at a time as the pace says."""
         self._encode = encode
-        self._batch_tokens = batch_tokens
+        self._pace = pace
         self._queries: deque[_Query] = deque()
         self._documents: deque[_Request] = deque()
+        """Those of which portions are left to take."""
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="embedder", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"embedder-{at}", daemon=True)
+            for at in range(pace.threads)
+        ]
+        for each in self._threads:
+            each.start()
 
     def documents(self, texts: Sequence[str]) -> Future[Vectors]:
         """(len(texts), dimension); one text at least."""
-        request = _Request(texts, portions(texts, self._batch_tokens), Future())
+        request = _Request(texts, portions(texts, self._pace.batch_tokens), Future())
+        if not texts:
+            request.answer.set_exception(ValueError("there is nothing to embed"))
+            return request.answer
         self._put(self._documents, request, request.answer)
         return request.answer
 
@@ -75,8 +98,13 @@ class Lines:
         """What is being computed is finished; whoever waits is told that nothing comes any more."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for each in self._threads:
+            each.join()
+        waiting = [answer for _, answer in self._queries]
+        waiting += [each.answer for each in self._documents]
+        for answer in waiting:
+            _fail(answer, EmbedderError(_STOPPING))
 
     def _put(self, line: deque[_Entry], entry: _Entry, answer: Future[Vectors]) -> None:
         with self._changed:
@@ -84,38 +112,42 @@ class Lines:
                 answer.set_exception(EmbedderError(_STOPPING))
                 return
             line.append(entry)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _work(self) -> None:
-        priority.lower()  # torch starts its threads from here
+        priority.lower()  # of what the model may start from here, too
         while True:
             with self._changed:
                 while not (self._queries or self._documents or self._closed):
                     self._changed.wait()
                 if self._closed:
-                    break
+                    return
                 queries = self._next_queries()
-                request = None if queries else self._next_request()
+                portion = None if queries else self._next_portion()
             if queries:
                 self._embed_queries(queries)
-            elif request is not None:
-                self._embed_portion(request)
-        self._refuse_rest()
+            elif portion is not None:
+                self._embed_portion(*portion)
 
     def _next_queries(self) -> list[_Query]:
         """Of those that are still waited for."""
         taken: list[_Query] = []
-        while self._queries and len(taken) < QUERIES:
+        while self._queries and len(taken) < self._pace.queries:
             each = self._queries.popleft()
             if each[1].set_running_or_notify_cancel():
                 taken.append(each)
         return taken
 
-    def _next_request(self) -> _Request | None:
+    def _next_portion(self) -> tuple[_Request, list[int]] | None:
         while self._documents:
-            if not self._documents[0].answer.cancelled():
-                return self._documents[0]
-            self._documents.popleft()
+            first = self._documents[0]
+            if first.answer.done():  # who asked is gone, or has been told of an error
+                self._documents.popleft()
+                continue
+            places = first.portions.popleft()
+            if not first.portions:
+                self._documents.popleft()
+            return first, places
         return None
 
     def _embed_queries(self, queries: Sequence[_Query]) -> None:
@@ -132,33 +164,27 @@ class Lines:
         for vector, (_, answer) in pairs:
             answer.set_result(vector)
 
-    def _embed_portion(self, request: _Request) -> None:
+    def _embed_portion(self, request: _Request, places: Sequence[int]) -> None:
         """One of the first in the line, so that a query waits no longer; its caller may be gone
         meanwhile."""
-        answer = request.answer
         try:
-            if request.portions:
-                places = request.portions.popleft()
-                vectors = self._encode([request.texts[at] for at in places], False)
-                request.parts.update(zip(places, vectors, strict=True))
-            if request.portions:
-                return
-            whole = request.whole()
+            vectors = self._encode([request.texts[at] for at in places], False)
+            found = dict(zip(places, vectors, strict=True))
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            self._documents.popleft()
-            if answer.set_running_or_notify_cancel():
-                answer.set_exception(error)
+            with self._changed:
+                _fail(request.answer, error)
             return
-        self._documents.popleft()
-        if answer.set_running_or_notify_cancel():
-            answer.set_result(whole)
+        with self._changed:  # who puts the last one in has the whole, and nobody else
+            request.found.update(found)
+            last = request.complete and not request.answer.done()
+        if last and request.answer.set_running_or_notify_cancel():
+            request.answer.set_result(request.whole())
 
-    def _refuse_rest(self) -> None:
-        waiting = [answer for _, answer in self._queries]
-        waiting += [each.answer for each in self._documents]
-        for answer in waiting:
-            if answer.set_running_or_notify_cancel():
-                answer.set_exception(EmbedderError(_STOPPING))
+
+def _fail(answer: Future[Vectors], error: Exception) -> None:
+    """Who has been told, or is gone, is not told again."""
+    if not answer.done() and answer.set_running_or_notify_cancel():
+        answer.set_exception(error)
 
 
 def portions(texts: Sequence[str], batch_tokens: int) -> deque[list[int]]:

@@ -1,10 +1,11 @@
-"""A model in this process. All that it computes is computed in one thread."""
+"""A model in this process, computed in threads of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rag.documents import Vectors
@@ -19,12 +20,12 @@ _LOG = logging.getLogger("rag")
 class LocalEmbedder:
     """Whatever computes: ONNX Runtime, or torch."""
 
-    def __init__(self, name: str, model: Model, folder: Path, batch_tokens: int) -> None:
+    def __init__(self, name: str, model: Model, folder: Path) -> None:
         self.model = name
         self.dimension = model.dimension
         self.max_tokens = model.max_tokens
         self.directory: Path | None = folder
-        self._lines = Lines(model.encode, batch_tokens)
+        self._lines = Lines(model.encode, model.pace)
 
     @classmethod
     async def load(cls, settings: EmbeddingSettings) -> LocalEmbedder:
@@ -35,7 +36,9 @@ class LocalEmbedder:
             "embedding with %s by %s: %d dimensions, %d tokens",
             *(name, model.runtime, model.dimension, model.max_tokens),
         )
-        return cls(name, model, folder, settings.batch_tokens)
+        if settings.batch_tokens is not None:
+            model = replace(model, pace=replace(model.pace, batch_tokens=settings.batch_tokens))
+        return cls(name, model, folder)
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         if not texts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rag.embedding.lines import Encode
+from rag.embedding.lines import Encode, Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,8 @@ class Model:
     """It has embedded something: what cannot was refused where it was opened."""
 
     encode: Encode
-    """For one thread at a time. Raises EmbedderError."""
+    """For so many threads at a time as the pace has. Raises EmbedderError."""
+    pace: Pace
     dimension: int
     max_tokens: int
     """What it reads of a text; the rest of it is not in the vector. 0: no limit."""

@@ -4,7 +4,6 @@ and without torch's memory."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,7 +13,8 @@ from serving import machine
 from tokenizers import Tokenizer
 
 from rag.documents import Vectors
-from rag.embedding import pooling, priority, recipe, vectors, wordpieces
+from rag.embedding import pooling, recipe, vectors, wordpieces
+from rag.embedding.lines import Pace
 from rag.embedding.model import Model
 from rag.embedding.recipe import Recipe, UnsuitedError
 from rag.errors import EmbedderError
@@ -22,12 +22,9 @@ from rag.errors import EmbedderError
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _OUTPUTS = ("last_hidden_state", "token_embeddings")
 """By both names exporters call the same; what else a graph gives is not asked for."""
-_NO_SPINNING = {
-    "session.intra_op.allow_spinning": "0",
-    "session.inter_op.allow_spinning": "0",
-}
-"""A thread that waits for work would else burn a core that searches could have."""
-
+_BATCH_TOKENS = 128
+"""On a core larger batches are slower: of 100 tokens each, one at a time were half as many again a
+second as twenty at once, with 384 dimensions (docs/benchmarks.md)."""
 
 Faults: TypeAlias = tuple[type[Exception], ...]
 _FAULTS: Faults = (RuntimeError, ValueError, TypeError, MemoryError)
@@ -47,20 +44,19 @@ def opened(folder: Path) -> Model:
     """Raises UnsuitedError where another way of embedding must be taken."""
     found = recipe.read(folder)
     tokenizer = wordpieces.load(folder, found)
-    # Its threads are started with the session, and keep the priority of whoever makes it.
-    with ThreadPoolExecutor(1, initializer=priority.lower) as low:
-        graph = low.submit(_graph, folder / recipe.ONNX, machine.cpus()).result()
-    encoder = Encoder(graph, tokenizer, found)
+    encoder = Encoder(_graph(folder / recipe.ONNX), tokenizer, found)
     try:
         tried = encoder(["once"], False)
     except EmbedderError as error:
         raise UnsuitedError(error.detail) from error
+    # Cores that share a call wait for each other some hundred times in it.
+    pace = Pace(threads=machine.cpus(), queries=1, batch_tokens=_BATCH_TOKENS)
     runtime = f"ONNX Runtime, {machine.cpus()} CPUs"
-    return Model(encoder, tried.shape[1], found.max_tokens, runtime)
+    return Model(encoder, pace, tried.shape[1], found.max_tokens, runtime)
 
 
 class Encoder:
-    """Texts to vectors; for one thread at a time."""
+    """Texts to vectors, each call on the core of who calls; for any number of threads."""
 
     def __init__(self, graph: Graph, tokenizer: Tokenizer, by: Recipe) -> None:
         """Raises UnsuitedError for a graph that asks for something else than tokens, or does not
@@ -94,20 +90,18 @@ class Encoder:
         return vectors.unit(pooled, len(texts))
 
 
-def _graph(path: Path, cpus: int) -> Graph:
+def _graph(path: Path) -> Graph:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     raised = [each for each in vars(state).values() if isinstance(each, type)]
     faults: Faults = (*_FAULTS, *(each for each in raised if issubclass(each, Exception)))
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cpus
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # batches differ in shape, and each would be remembered
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    for name, value in _NO_SPINNING.items():
-        options.add_session_config_entry(name, value)
     try:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]

@@ -28,7 +28,8 @@ _AT_ONCE = 4
 their own, and never wait for documents."""
 _OPENAI_TEXTS = 128
 _OPENAI_BATCHES = 8
-"""Of `batch_tokens` go into one request: nothing here waits for it."""
+_BATCH_TOKENS = 2048
+"""Of `batch_tokens` so many go into one request: nothing here waits for it."""
 _NUMBERS = 48 << 10
 """In one answer: 128 texts of 384 dimensions. A thread that reads JSON lets nothing else run, so
 long answers would hold up everybody's requests (200 ms for half a million numbers)."""
@@ -103,9 +104,10 @@ class RemoteEmbedder:
         if not self._openai:
             return [[at] for at in range(len(texts))]
         most = max(1, min(_OPENAI_TEXTS, _NUMBERS // self.dimension))
+        tokens = self._settings.batch_tokens or _BATCH_TOKENS
         return [
             places[start : start + most]
-            for places in portions(texts, _OPENAI_BATCHES * self._settings.batch_tokens)
+            for places in portions(texts, _OPENAI_BATCHES * tokens)
             for start in range(0, len(places), most)
         ]
 

@@ -31,8 +31,9 @@ class EmbeddingSettings:
     remote_key: str | None = field(default=None, repr=False)
     remote_model: str = ""
     """What an OpenAI-compatible service is asked for; empty: the first that it has."""
-    batch_tokens: int = 2048
-    """Of documents that are embedded at once, padding included: so long does a query wait."""
+    batch_tokens: int | None = None
+    """Of documents that are embedded at once, padding included: so long does a query wait. None:
+    as many as suit what computes."""
     timeout: float = 60.0
     """Seconds for one request to the service."""
     retries: int = 4

@@ -10,9 +10,12 @@ from serving import machine
 
 from rag.documents import Vectors
 from rag.embedding import vectors
-from rag.embedding.lines import Encode
+from rag.embedding.lines import Encode, Pace
 from rag.embedding.model import Model
 from rag.errors import EmbedderError, ModelError
+
+_PACE = Pace(threads=1, queries=32, batch_tokens=2048)
+"""It uses all that it has for one call: cores, or a GPU, which needs batches."""
 
 
 def opened(folder: Path) -> Model:
@@ -28,7 +31,8 @@ def opened(folder: Path) -> Model:
         raise ModelError(f"{folder} is no embedding model that can be loaded: {error}") from error
     dimension = int(tried.shape[1])
     limit = int(model.max_seq_length or 0)
-    return Model(_encoder(model, dimension), dimension, limit, f"torch, {model.device}")
+    encode = _encoder(model, dimension)
+    return Model(encode, _PACE, dimension, limit, f"torch, {model.device}")
 
 
 def _encoder(model: Any, dimension: int) -> Encode:

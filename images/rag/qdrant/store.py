@@ -54,6 +54,10 @@ class QdrantStore:
     def wait_writable(self, seconds: float) -> bool:
         return True
 
+    @property
+    def elsewhere(self) -> bool:
+        return True
+
     def names(self) -> list[str]:
         found = self._connection.call("get_collections").collections
         prefix = self._settings.prefix

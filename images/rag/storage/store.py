@@ -107,6 +107,10 @@ class LocalStore:
     def wait_writable(self, seconds: float) -> bool:
         return self._writable.wait(seconds)
 
+    @property
+    def elsewhere(self) -> bool:
+        return False
+
     def names(self) -> list[str]:
         return self._catalog.names()
 

@@ -69,10 +69,13 @@ class OneByOne(FakeIndex):
 
 
 class FakeStore:
-    def __init__(self, *indexes: FakeIndex) -> None:
+    def __init__(self, *indexes: FakeIndex, elsewhere: bool = False) -> None:
         self._indexes = {index.name: index for index in indexes}
+        self.elsewhere = elsewhere
+        self.asked_in: set[str] = set()
 
     def get(self, name: str) -> FakeIndex:
+        self.asked_in.add(threading.current_thread().name.partition("_")[0])
         if name not in self._indexes:
             raise UnknownIndexError(name)
         return self._indexes[name]
@@ -162,6 +165,18 @@ async def test_words_alone_need_no_vector(
     assert index.batches[0][0].vector is None
     assert embedder.embedded == []
     assert set(found.timings) == {"search"}
+
+
+@pytest.mark.parametrize(("elsewhere", "thread"), [(False, "MainThread"), (True, "lookup")])
+async def test_only_a_store_elsewhere_is_asked_in_a_thread(
+    index: FakeIndex, embedder: FakeEmbedder, elsewhere: bool, thread: str
+) -> None:
+    """What is in memory needs no thread, and what is not must not hold up the others."""
+    store = FakeStore(index, elsewhere=elsewhere)
+    retriever = Retriever(store, embedder)  # type: ignore[arg-type]
+    await retriever.retrieve("one", "where", top_k=1)
+    await retriever.close()
+    assert store.asked_in == {thread}
 
 
 async def test_nothing_is_embedded_for_an_unknown_index(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
+from rag.documents import Vectors
 from rag.embedding import backend, onnx, transformer
+from rag.embedding.lines import Pace
 from rag.embedding.model import Model
 from rag.embedding.recipe import UnsuitedError
 from rag.embedding.settings import EmbeddingSettings
@@ -20,7 +23,10 @@ Backend = Literal["auto", "onnx", "torch"]
 
 
 def a_model(runtime: str) -> Model:
-    return Model(lambda texts, queries: np.ones((len(texts), 2), np.float32), 2, 8, runtime)
+    def encode(texts: Sequence[str], queries: bool) -> Vectors:
+        return np.ones((len(texts), 2), np.float32)
+
+    return Model(encode, Pace(threads=1, queries=1, batch_tokens=100), 2, 8, runtime)
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
-"""Who waits for the thread that computes, shown by the order of its calls."""
+"""Who waits for the threads that compute, shown by the order of their calls."""
 
 from __future__ import annotations
 
 import itertools
 import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 
@@ -13,12 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rag.documents import Vectors
-from rag.embedding.lines import QUERIES, Lines, estimated_tokens, portions
+from rag.embedding.lines import Lines, Pace, estimated_tokens, portions
 from rag.errors import EmbedderError
 
 Call = tuple[list[str], bool]
-BATCH = 20
-"""Tokens: of the texts below two go into a portion."""
+QUERIES = 32
+ONE = Pace(threads=1, queries=QUERIES, batch_tokens=20)
+"""Of the texts below two go into a portion."""
+SEVERAL = Pace(threads=3, queries=1, batch_tokens=20)
 WAIT = 10
 
 
@@ -60,10 +63,16 @@ def encoder() -> Encoder:
 
 @pytest.fixture
 def lines(encoder: Encoder) -> Iterator[Lines]:
-    lines = Lines(encoder, BATCH)
+    lines = Lines(encoder, ONE)
     yield lines
     encoder.go(1000)
     lines.close()
+
+
+def until_closed(lines: Lines) -> None:
+    """Its threads take nothing any more."""
+    while not lines._closed:
+        time.sleep(0.001)
 
 
 def texts(count: int, name: str = "document") -> list[str]:
@@ -159,12 +168,13 @@ def test_who_goes_in_the_middle_is_not_finished(lines: Lines, encoder: Encoder) 
 
 
 def test_closing_tells_those_who_wait(encoder: Encoder) -> None:
-    lines = Lines(encoder, BATCH)
+    lines = Lines(encoder, ONE)
     working = lines.query("in work")
     encoder.entered()
     waiting = [lines.query("waits"), lines.documents(["waits, too"])]
     closing = threading.Thread(target=lines.close)
     closing.start()
+    until_closed(lines)
     encoder.go(1000)
     closing.join(WAIT)
     assert working.result(WAIT).tolist() == vector("in work").tolist()
@@ -172,6 +182,81 @@ def test_closing_tells_those_who_wait(encoder: Encoder) -> None:
         with pytest.raises(EmbedderError, match="stopping"):
             each.result(WAIT)
     assert len(encoder.calls) == 1
+
+
+@pytest.fixture
+def several(encoder: Encoder) -> Iterator[Lines]:
+    lines = Lines(encoder, SEVERAL)
+    yield lines
+    encoder.go(1000)
+    lines.close()
+
+
+def test_one_callers_documents_are_computed_side_by_side(several: Lines, encoder: Encoder) -> None:
+    given = texts(6)
+    found = several.documents(given)
+    at_once = [encoder.entered() for _ in range(3)]
+    assert sorted(text for call, _ in at_once for text in call) == given
+    encoder.go(1000)
+    assert found.result(WAIT).tolist() == [vector(text).tolist() for text in given]
+
+
+def test_a_query_takes_the_first_thread_that_is_free(several: Lines, encoder: Encoder) -> None:
+    several.documents(texts(20))
+    for _ in range(3):
+        encoder.entered()
+    one, other = several.query("one"), several.query("other")
+    encoder.go(2)
+    assert sorted(encoder.entered() for _ in range(2)) == [(["one"], True), (["other"], True)]
+    encoder.go(1000)
+    assert one.result(WAIT).tolist() == vector("one").tolist()
+    assert other.result(WAIT).tolist() == vector("other").tolist()
+
+
+def test_a_portion_that_fails_ends_its_caller_and_nobody_else(
+    several: Lines, encoder: Encoder
+) -> None:
+    bad, good = several.documents(["bad" * 20, *texts(40)]), several.documents(texts(9))
+    encoder.go(1000)
+    with pytest.raises(EmbedderError, match="It is bad"):
+        bad.result(WAIT)
+    assert good.result(WAIT).shape == (9, 2)
+    assert several.query("q").result(WAIT).tolist() == vector("q").tolist()
+
+
+def test_closing_several_finishes_what_they_compute(encoder: Encoder) -> None:
+    lines = Lines(encoder, SEVERAL)
+    whole, half = lines.documents(texts(4)), lines.documents(texts(8))
+    for _ in range(3):
+        encoder.entered()
+    closing = threading.Thread(target=lines.close)
+    closing.start()
+    until_closed(lines)
+    encoder.go(1000)
+    closing.join(WAIT)
+    assert whole.result(WAIT).shape == (4, 2)
+    with pytest.raises(EmbedderError, match="stopping"):
+        half.result(WAIT)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["a", "bb" * 9, "bad", "c" * 70]), min_size=1), max_size=8),
+    st.integers(1, 4),
+)
+def test_each_caller_gets_its_own_in_its_order(given: list[list[str]], threads: int) -> None:
+    def encode(texts: Sequence[str], queries: bool) -> Vectors:
+        if "bad" in texts:
+            raise EmbedderError("It is bad.")
+        return np.stack([vector(text) for text in texts])
+
+    lines = Lines(encode, Pace(threads=threads, queries=2, batch_tokens=20))
+    answers = [(each, lines.documents(each)) for each in given]
+    for asked, answer in answers:
+        if "bad" in asked:
+            assert isinstance(answer.exception(WAIT), EmbedderError)
+        else:
+            assert answer.result(WAIT).tolist() == [vector(text).tolist() for text in asked]
+    lines.close()
 
 
 @given(st.lists(st.text(max_size=400), max_size=60), st.integers(1, 500))

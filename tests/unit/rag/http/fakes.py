@@ -89,6 +89,7 @@ class FakeIndex:
 
 class FakeStore:
     writable = True
+    elsewhere = False
 
     def __init__(self) -> None:
         self.indexes: dict[str, FakeIndex] = {}

@@ -103,6 +103,10 @@ class HookedStore:
     def wait_writable(self, seconds: float) -> bool:
         raise AssertionError("a thread would wait")
 
+    @property
+    def elsewhere(self) -> bool:
+        return self._store.elsewhere
+
     def names(self) -> list[str]:
         return self._store.names()
 
