@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from apis.karpenter.v1.nodepool import NODE_POOLS
 from kube import config
 from kube.client import Client
 from kube.errors import NotFoundError
+from kube.meta import Resource
 from kube.objects import NODES
 from localcluster import paths
 from localcluster.binaries import Binaries
@@ -49,27 +52,35 @@ def kubeconfig(api_server: ControlPlane, request: pytest.FixtureRequest) -> Path
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a module leaves on the API server that all share, a later one's controllers would take
-    for their business: it fails, and not the later one."""
+def _takes_its_objects_along(request: pytest.FixtureRequest) -> Iterator[None]:
+    """On the API server that all modules share, a later one's controllers would take them for
+    their business, and count them."""
     yield
     if shared := request.session.stash.get(_SHARED, None):
-        assert asyncio.run(_left(shared)) == []
+        asyncio.run(_take_away(shared))
 
 
 _SHARED: pytest.StashKey[Path] = pytest.StashKey()
-_OURS = (WORKSPACES, RAG_ENGINES, NODE_CLAIMS, NODE_POOLS, NODES)
+_OURS = (WORKSPACES, RAG_ENGINES, NODE_POOLS, NODE_CLAIMS, NODES)
 
 
-async def _left(kubeconfig: Path) -> list[str]:
-    """Kinds and names; a kind that the server does not know yet has none."""
-    left = []
+async def _take_away(kubeconfig: Path) -> None:
+    """Finalizers too: whoever would take them off has ended."""
     endpoint = config.kubeconfig(str(kubeconfig))
     async with Client(endpoint, field_manager="tests", kinds=_OURS) as client:
         for kind in _OURS:
-            try:
-                found = await client.list(kind)
-            except NotFoundError:
-                continue
-            left += [f"{kind.kind} {each.metadata.name}" for each in found.items]
-    return left
+            for name, namespace in await _there(client, kind):
+                await client.delete(kind, name, namespace=namespace)
+                with suppress(NotFoundError):
+                    free = {"metadata": {"finalizers": None}}
+                    await client.patch(kind, name, free, namespace=namespace)
+            assert await _there(client, kind) == []
+
+
+async def _there(client: Client, kind: Resource[Any]) -> list[tuple[str, str]]:
+    """Names and namespaces; none of a kind that the server does not know yet."""
+    try:
+        found = await client.list(kind)
+    except NotFoundError:
+        return []
+    return [(each.metadata.name, each.metadata.namespace) for each in found.items]

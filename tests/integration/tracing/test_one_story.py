@@ -33,7 +33,6 @@ async def world(kubeconfig: Path, tmp_path: Path) -> AsyncIterator[World]:
         world = World(kubeconfig, client, tmp_path)
         await world.install()
         yield world
-        await world.clean_up()
 
 
 async def test_a_workspace_is_one_story(world: World) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,11 +19,9 @@ import yaml
 
 import apis
 from apis.kaito.v1beta1.labels import RECONCILE_ID_ANNOTATION
-from apis.kaito.v1beta1.workspace import WORKSPACES
 from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from kube.client import Client
-from kube.errors import NotFoundError
-from kube.objects import CUSTOM_RESOURCE_DEFINITIONS, NODES
+from kube.objects import CUSTOM_RESOURCE_DEFINITIONS
 from tests import builders
 
 T = TypeVar("T")
@@ -112,16 +110,6 @@ class World:
     async def claim(self, workspace: str) -> NodeClaim | None:
         found = await self.client.list(NODE_CLAIMS, labels=f"kaito.sh/workspace={workspace}")
         return next((each for each in found.items if each.is_true("Ready")), None)
-
-    async def clean_up(self) -> None:
-        """Nothing that a later test's controller would take for its business."""
-        for kind in (WORKSPACES, NODE_CLAIMS, NODES):
-            for each in (await self.client.list(kind)).items:
-                where = {"namespace": each.metadata.namespace}
-                await self.client.delete(kind, each.metadata.name, **where)
-                with suppress(NotFoundError):
-                    free = {"metadata": {"finalizers": None}}
-                    await self.client.patch(kind, each.metadata.name, free, **where)
 
     @asynccontextmanager
     async def _program(
