@@ -62,6 +62,7 @@ def node_manifest(
     ready: bool = True,
     taints: list[dict[str, str]] | None = None,
     allocatable: dict[str, str] | None = None,
+    capacity: dict[str, str] | None = None,
     **metadata: Any,
 ) -> Manifest:
     """A Node as its kubelet registers it; with the unregistered taint where none are given."""
@@ -77,6 +78,7 @@ def node_manifest(
         "status": {
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
             "allocatable": allocatable or {"cpu": "8", "nvidia.com/gpu": "1"},
+            "capacity": capacity or {},
         },
     }
 

@@ -213,17 +213,11 @@ async def test_case_58_a_claim_ends_at_its_age_whatever_runs_there(cluster: Clus
 async def test_case_60_a_node_that_is_smaller_than_promised_is_told_of(
     cluster: Cluster, gpus: str, status: str
 ) -> None:
-    cloud = BootingCloud(cluster.client)
     requests: Manifest = {"requests": {"nvidia.com/gpu": "1"}}
-    async with cluster.provisioner(cloud):
+    async with cluster.provisioner(FakeCloud()):
         await cluster.create_claim("ws1", resources=requests)
-
-        async def joined() -> None:
-            assert await cluster.node("ws1") is not None
-
-        await eventually(joined)
-        shown = {"capacity": {"nvidia.com/gpu": gpus}, "allocatable": {"nvidia.com/gpu": "1"}}
-        await cluster.client.patch(NODES, "ws1", {"status": shown}, subresource="status")
+        machine = await cluster.launched("ws1")
+        await cluster.join(machine, "ws1", capacity={"nvidia.com/gpu": gpus})
         await cluster.ready("ws1")
 
         async def told() -> None:
