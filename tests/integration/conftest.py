@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from kube.objects import NODES
 from localcluster import paths
 from localcluster.binaries import Binaries
 from localcluster.controlplane import ControlPlane
+from tests.forgetting import forget
 
 
 @pytest.fixture(scope="session")
@@ -65,15 +65,11 @@ _OURS = (WORKSPACES, RAG_ENGINES, NODE_POOLS, NODE_CLAIMS, NODES)
 
 
 async def _take_away(kubeconfig: Path) -> None:
-    """Finalizers too: whoever would take them off has ended."""
     endpoint = config.kubeconfig(str(kubeconfig))
     async with Client(endpoint, field_manager="tests", kinds=_OURS) as client:
         for kind in _OURS:
             for name, namespace in await _there(client, kind):
-                await client.delete(kind, name, namespace=namespace)
-                with suppress(NotFoundError):
-                    free = {"metadata": {"finalizers": None}}
-                    await client.patch(kind, name, free, namespace=namespace)
+                await forget(client, kind, name, namespace)
             assert await _there(client, kind) == []
 
 

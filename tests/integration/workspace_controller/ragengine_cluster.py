@@ -21,6 +21,7 @@ from kube.errors import AlreadyExistsError, ConflictError, NotFoundError
 from kube.meta import Manifest
 from kube.objects import DEPLOYMENTS, NODES, PODS, SERVICES, Pod, Unstructured
 from tests import builders, ragengines
+from tests.forgetting import forget
 from workspace_controller import controllers
 from workspace_controller.informers import Informers
 from workspace_controller.raginformers import RagInformers
@@ -151,8 +152,8 @@ class RagCluster(Cluster):
             name = engine.metadata.name
             for claim in await self.engine_claims(name):
                 await self.client.delete(NODES, claim.metadata.name)
-                await self._forget(NODE_CLAIMS, claim.metadata.name)
-            await self._forget(RAG_ENGINES, name, self.namespace)
+                await forget(self.client, NODE_CLAIMS, claim.metadata.name)
+            await forget(self.client, RAG_ENGINES, name, self.namespace)
         await super().clean_up()
 
     async def workspace_gone(self, name: str) -> bool:

@@ -16,11 +16,12 @@ from apis.karpenter.v1.nodeclaim import NODE_CLAIMS, NodeClaim
 from kube import config
 from kube.client import Client
 from kube.clock import Clock
-from kube.errors import AlreadyExistsError, NotFoundError
+from kube.errors import AlreadyExistsError
 from kube.meta import Manifest, ObjectMeta, Resource
 from kube.objects import NODES, PODS, SERVICES, Pod, Unstructured
 from presets import fetch
 from tests import builders
+from tests.forgetting import forget
 from workspace_controller import pools
 from workspace_controller.controllers import workspace_controller
 from workspace_controller.informers import STATEFUL_SETS, Informers
@@ -381,14 +382,8 @@ class Cluster:
             name = workspace.metadata.name
             for claim in await self.claims(name):
                 await self.client.delete(NODES, claim.metadata.name)
-                await self._forget(NODE_CLAIMS, claim.metadata.name)
-            await self._forget(WORKSPACES, name, self.namespace)
-
-    async def _forget(self, resource: Resource[Any], name: str, namespace: str = "") -> None:
-        await self.client.delete(resource, name, namespace=namespace)
-        with suppress(NotFoundError):
-            free = {"metadata": {"finalizers": None}}
-            await self.client.patch(resource, name, free, namespace=namespace)
+                await forget(self.client, NODE_CLAIMS, claim.metadata.name)
+            await forget(self.client, WORKSPACES, name, self.namespace)
 
     async def _count_claims(self, count: int) -> bool:
         return len(await self.claims()) == count
